@@ -1,0 +1,79 @@
+"""What the chapters share in showing things: one style for figures, tables, and code as it ran."""
+
+import inspect
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import matplotlib as mpl
+from IPython.display import Markdown
+
+# Okabe and Ito's palette, told apart by readers with any kind of colour vision.
+# https://jfly.uni-koeln.de/color/
+BLUE, ORANGE, GREEN, RED, PURPLE, GREY = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#CC79A7",
+    "#666666",
+)
+
+STYLE = {
+    "figure.figsize": (6.0, 3.2),  # inches; the text of the PDF is 6.1 wide
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": "white",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.prop_cycle": mpl.cycler(color=[BLUE, ORANGE, GREEN, RED, PURPLE, GREY]),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e5e5e5",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "image.cmap": "Blues",
+    "svg.fonttype": "path",  # no dependence on the reader's fonts
+    "pdf.fonttype": 42,
+    # The same figure gives the same bytes at every render.
+    "svg.hashsalt": "hw2",
+}
+
+
+def use_style() -> None:
+    """Set the book's matplotlib style for the running kernel."""
+    mpl.rcParams.update(STYLE)
+
+
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[Any]], align: str | None = None
+) -> Markdown:
+    """A Markdown table.
+
+    ``align`` has a letter for each column, ``l``, ``c`` or ``r``; without it the first column is
+    left-aligned and the others are right-aligned. Cells are Markdown. Raises ``ValueError`` where a
+    row or ``align`` is not as long as the header.
+    """
+    align = align or "l" + "r" * (len(header) - 1)
+    if len(align) != len(header):
+        raise ValueError(
+            f"align {align!r} has {len(align)} letters for {len(header)} columns"
+        )
+    rule = {"l": ":---", "c": ":---:", "r": "---:"}
+    lines = [list(header), [rule[letter] for letter in align]]
+    for row in rows:
+        if len(row) != len(header):
+            raise ValueError(
+                f"row {list(row)} has {len(row)} cells for {len(header)} columns"
+            )
+        lines.append([str(cell).replace("|", r"\|") for cell in row])
+    return Markdown("\n".join("| " + " | ".join(line) + " |" for line in lines))
+
+
+def source(*objects: Any) -> Markdown:
+    """The source of functions or classes, as highlighted code, read from the module that runs."""
+    text = "\n\n".join(
+        textwrap.dedent(inspect.getsource(item)).rstrip() for item in objects
+    )
+    return Markdown(f"```python\n{text}\n```")
