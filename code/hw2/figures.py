@@ -1,11 +1,12 @@
-"""What the chapters share in showing things: one style for figures, tables, and code as it ran."""
+"""What the chapters share in showing things: figures in one style, tables, code."""
 
 import inspect
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import matplotlib as mpl
+import matplotlib.pyplot as plt
+from cycler import cycler
 from IPython.display import Markdown
 
 # Okabe and Ito's palette, told apart by readers with any kind of colour vision.
@@ -25,7 +26,7 @@ STYLE = {
     "figure.facecolor": "white",
     "font.family": "sans-serif",
     "font.size": 9,
-    "axes.prop_cycle": mpl.cycler(color=[BLUE, ORANGE, GREEN, RED, PURPLE, GREY]),
+    "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN, RED, PURPLE, GREY]),
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -43,7 +44,7 @@ STYLE = {
 
 def use_style() -> None:
     """Set the book's matplotlib style for the running kernel."""
-    mpl.rcParams.update(STYLE)
+    plt.style.use(STYLE)
 
 
 def table(
@@ -51,9 +52,9 @@ def table(
 ) -> Markdown:
     """A Markdown table.
 
-    ``align`` has a letter for each column, ``l``, ``c`` or ``r``; without it the first column is
-    left-aligned and the others are right-aligned. Cells are Markdown. Raises ``ValueError`` where a
-    row or ``align`` is not as long as the header.
+    ``align`` has a letter for each column, ``l``, ``c`` or ``r``; without it the first
+    column is left-aligned and the others are right-aligned. Cells are Markdown. Raises
+    ``ValueError`` where a row or ``align`` is not as long as the header.
     """
     align = align or "l" + "r" * (len(header) - 1)
     if len(align) != len(header):
@@ -72,7 +73,7 @@ def table(
 
 
 def source(*objects: Any) -> Markdown:
-    """The source of functions or classes, as highlighted code, read from the module that runs."""
+    """The source of functions or classes, as highlighted code."""
     text = "\n\n".join(
         textwrap.dedent(inspect.getsource(item)).rstrip() for item in objects
     )
