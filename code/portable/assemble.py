@@ -1,0 +1,132 @@
+"""Makes one Markdown text of a book's executed chapters, and writes out their figures."""
+
+import base64
+import re
+from pathlib import Path
+from typing import Any
+
+from nbformat import NotebookNode
+
+from portable import RenderError
+from portable.chapter import Piece
+
+
+def assemble(
+    source: str, pieces: list[Piece], notebook: NotebookNode, figures: Path
+) -> str:
+    """The Markdown of a chapter; its figures go to the folder ``figures``.
+
+    An image is written as both ``.svg`` and ``.pdf`` where it is a vector figure, and
+    named with ``.svg``.
+    """
+    parts = []
+    for piece, cell in zip(pieces, notebook.cells, strict=True):
+        if piece.kind == "markdown":
+            parts.append(cell.source)
+        elif piece.options.get("include", True):
+            parts.append(_cell(source, piece, cell, figures))
+    return "\n\n".join(parts)
+
+
+def _cell(source: str, piece: Piece, cell: NotebookNode, figures: Path) -> str:
+    options = piece.options
+    parts = []
+    if options.get("echo", True) and piece.text:
+        code = _code(piece.text, "python")
+        if options.get("code-fold"):
+            summary = _attribute(options.get("code-summary", "Code"))
+            code = f'::: {{.code-fold summary="{summary}"}}\n{code}\n:::'
+        parts.append(code)
+    if options.get("output", True):
+        parts += _outputs(source, piece, cell, figures)
+    return "\n\n".join(parts)
+
+
+def _outputs(
+    source: str, piece: Piece, cell: NotebookNode, figures: Path
+) -> list[str]:
+    options = piece.options
+    label = str(options.get("label", ""))
+    texts: list[str] = []
+    images: list[Path] = []
+    for output in cell.outputs:
+        if output.output_type == "stream":
+            if output.name == "stdout" or options.get("warning", True):
+                texts.append(_code(output.text.rstrip("\n"), f"output {output.name}"))
+            continue
+        data = output.data
+        stem = f"{Path(source).stem}-{label or piece.line}-{len(images) + 1}"
+        if "text/markdown" in data:
+            texts.append(data["text/markdown"])
+        elif "text/latex" in data:
+            texts.append(_display_math(data["text/latex"]))
+        elif "image/svg+xml" in data:
+            images.append(figures / f"{stem}.svg")
+            images[-1].write_text(data["image/svg+xml"])
+            pdf = base64.b64decode(data["application/pdf"])
+            images[-1].with_suffix(".pdf").write_bytes(pdf)
+        elif "image/png" in data:
+            images.append(figures / f"{stem}.png")
+            images[-1].write_bytes(base64.b64decode(data["image/png"]))
+        elif "text/plain" in data:
+            texts.append(_code(data["text/plain"], "output"))
+        else:
+            raise RenderError(
+                f"{source}:{piece.line}: cell {piece.name} shows "
+                f"{', '.join(data)}, which is not supported"
+            )
+    if label.startswith("fig-"):
+        return [*texts, _figure(source, piece, images)]
+    if label.startswith("tbl-"):
+        if not texts or not re.search(r"^\|", texts[-1], re.MULTILINE):
+            raise RenderError(
+                f"{source}:{piece.line}: cell {label} ends in no Markdown table"
+            )
+        caption = str(options["tbl-cap"])
+        return [*texts[:-1], _float(label, texts[-1], caption)]
+    return texts + [f"![](figures/{image.name})" for image in images]
+
+
+def _figure(source: str, piece: Piece, images: list[Path]) -> str:
+    options = piece.options
+    where = f"{source}:{piece.line}: cell {piece.name}"
+    if not images:
+        raise RenderError(f"{where} has a fig-cap and shows no figure")
+    captions = _each(options.get("fig-subcap"), len(images), where, "fig-subcap")
+    alts = _each(options.get("fig-alt"), len(images), where, "fig-alt")
+    body = "\n\n".join(
+        f'![{caption}](figures/{image.name}){{alt="{_attribute(alt)}"}}'
+        for caption, image, alt in zip(captions, images, alts, strict=True)
+    )
+    columns = options.get("layout-ncol", 1)
+    return _float(piece.options["label"], body, options["fig-cap"], f'ncol="{columns}"')
+
+
+def _each(value: Any, count: int, where: str, option: str) -> list[str]:
+    """A value for each of ``count`` figures, from a list or from one value for all."""
+    values = value if isinstance(value, list) else [value or ""] * count
+    if len(values) != count:
+        raise RenderError(f"{where} shows {count} figures and has {len(values)} {option}")
+    return [str(text) for text in values]
+
+
+def _float(label: str, body: str, caption: str, attributes: str = "") -> str:
+    return (
+        f":::: {{#{label} .float {attributes}}}\n{body}\n\n"
+        f"::: {{.caption}}\n{caption}\n:::\n::::"
+    )
+
+
+def _code(text: str, classes: str) -> str:
+    fence = "`" * max(3, *(len(run) + 1 for run in re.findall(r"`+", text)), 0)
+    dotted = " ".join(f".{name}" for name in classes.split())
+    return f"{fence} {{{dotted}}}\n{text}\n{fence}"
+
+
+def _display_math(text: str) -> str:
+    inner = text.strip().strip("$").removeprefix("\\displaystyle").strip()
+    return f"$$\n{inner}\n$$"
+
+
+def _attribute(text: str) -> str:
+    return str(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")

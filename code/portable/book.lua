@@ -1,0 +1,346 @@
+-- Gives a whole book its numbers and resolves its references, for HTML and for LaTeX.
+--
+-- The book comes as one document: a Div of class `chapter` for each source file, with the
+-- attribute `kind`: numbered, unnumbered or appendix. What cannot be resolved is written
+-- to stderr, a line each, and pandoc ends with an error.
+
+local latex = FORMAT == "latex"
+local format = latex and "pdf" or "html"
+
+local names = {
+  fig = "Figure", tbl = "Table", eq = "Equation", sec = "Section",
+  thm = "Theorem", lem = "Lemma", cor = "Corollary", prp = "Proposition",
+  def = "Definition", exm = "Example",
+}
+local theorems = {
+  thm = "theorem", lem = "lemma", cor = "corollary", prp = "proposition",
+  def = "definition", exm = "example",
+}
+
+local numbers = {}   -- label -> { name = "Figure", number = "1.2" }
+local counts = {}    -- what has been counted in this chapter
+local chapter = nil  -- "1", "A", or nil in a chapter without a number
+local chapters, appendices = 0, 0
+local kind = nil
+local errors = {}
+
+local function fail(message)
+  table.insert(errors, message)
+end
+
+local function prefix_of(label)
+  local prefix = label:match("^(%a+)%-")
+  return prefix and names[prefix] and prefix
+end
+
+local function count(what)
+  counts[what] = (counts[what] or 0) + 1
+  return chapter and (chapter .. "." .. counts[what]) or tostring(counts[what])
+end
+
+local function register(label, name, number)
+  if numbers[label] then fail("label " .. label .. " is used twice") end
+  numbers[label] = { name = name, number = number }
+end
+
+local function raw(text) return pandoc.RawBlock("latex", text) end
+local function tex(text) return pandoc.RawInline("latex", text) end
+
+-- Chapters and sections ----------------------------------------------------------------
+
+local function header(element)
+  local level = element.level
+  if level == 1 then
+    counts = {}
+    if element.classes:includes("unnumbered") or kind == "unnumbered" then
+      chapter = nil
+    elseif kind == "appendix" then
+      appendices = appendices + 1
+      chapter = string.char(64 + appendices)
+    else
+      chapters = chapters + 1
+      chapter = tostring(chapters)
+    end
+  else
+    for deeper = level + 1, 6 do counts["h" .. deeper] = 0 end
+  end
+  if not chapter or element.classes:includes("unnumbered") then
+    if not element.classes:includes("unnumbered") then
+      element.classes:insert("unnumbered")
+    end
+    return element
+  end
+  local number = chapter
+  if level > 1 then
+    counts["h" .. level] = (counts["h" .. level] or 0) + 1
+    for above = 2, level do number = number .. "." .. (counts["h" .. above] or 0) end
+  end
+  if element.identifier:match("^sec%-") then
+    local name = level > 1 and "Section" or (kind == "appendix" and "Appendix" or "Chapter")
+    register(element.identifier, name, number)
+  end
+  if not latex then
+    local shown = (level == 1 and kind == "appendix") and ("Appendix " .. number) or number
+    element.content:insert(1, pandoc.Space())
+    element.content:insert(1, pandoc.Span(shown, { class = "number" }))
+  end
+  return element
+end
+
+-- Figures and tables -------------------------------------------------------------------
+
+local function captioned(name, number, caption)
+  local text = pandoc.utils.blocks_to_inlines(caption)
+  if latex then return text end
+  local start = pandoc.Span(name .. " " .. number .. ":", { class = "number" })
+  return pandoc.Inlines({ start, pandoc.Space() }) .. text
+end
+
+local function images_of(blocks)
+  local found = pandoc.List()
+  pandoc.Blocks(blocks):walk({ Image = function(image) found:insert(image) end })
+  return found
+end
+
+local function letter(index) return "(" .. string.char(96 + index) .. ")" end
+
+local function figure(div, body, caption)
+  local number = count("fig")
+  register(div.identifier, "Figure", number)
+  local images = images_of(body)
+  local parted = #images > 1 and #images[1].caption > 0
+  local columns = tonumber(div.attributes.ncol) or 1
+  local cells = pandoc.List()
+  for index, image in ipairs(images) do
+    local text = image.caption
+    if parted then
+      register(div.identifier .. "-" .. index, "Figure", number .. " " .. letter(index))
+      text = pandoc.Inlines({ pandoc.Str(letter(index)), pandoc.Space() }) .. text
+    end
+    image.caption = {}
+    if latex then image.src = image.src:gsub("%.svg$", ".pdf") end
+    cells:insert({ image = image, text = parted and text or pandoc.Inlines({}) })
+  end
+  local head = captioned("Figure", number, caption)
+  if latex then
+    local inlines = pandoc.Inlines({ tex("\\begin{figure}[htbp]\\centering\n") })
+    for index, cell in ipairs(cells) do
+      inlines:insert(tex(string.format(
+        "\\begin{minipage}[t]{%.3f\\linewidth}\\centering\n", 0.99 / columns)))
+      inlines:insert(cell.image)
+      if #cell.text > 0 then
+        inlines:insert(tex("\\par\\smallskip{\\small "))
+        inlines:extend(cell.text)
+        inlines:insert(tex("}"))
+      end
+      local last = index % columns == 0 or index == #cells
+      inlines:insert(tex("\\end{minipage}" .. (last and "\\par\n" or "\\hfill\n")))
+    end
+    inlines:insert(tex("\\renewcommand{\\thefigure}{" .. number .. "}\\caption{"))
+    inlines:extend(head)
+    inlines:insert(tex("}\\label{" .. div.identifier .. "}\n\\end{figure}"))
+    return pandoc.Para(inlines)
+  end
+  local parts = pandoc.List()
+  for _, cell in ipairs(cells) do
+    parts:insert(pandoc.Figure({ pandoc.Plain({ cell.image }) },
+      #cell.text > 0 and { pandoc.Plain(cell.text) } or {}))
+  end
+  local content = parts
+  if #parts > 1 then
+    content = { pandoc.Div(parts, { class = "row", style = "--columns: " .. columns }) }
+  else
+    content = parts[1].content
+  end
+  return pandoc.Figure(content, { pandoc.Plain(head) }, { id = div.identifier })
+end
+
+local function table_float(div, body, caption)
+  local number = count("tbl")
+  register(div.identifier, "Table", number)
+  local head = captioned("Table", number, caption)
+  if not latex then
+    return pandoc.Figure(body, { pandoc.Plain(head) },
+      { id = div.identifier, class = "table" })
+  end
+  local blocks = pandoc.Blocks(body):walk({
+    Table = function(element)
+      element.caption = { long = { pandoc.Plain(head) } }
+      element.identifier = div.identifier
+      return element
+    end,
+  })
+  blocks:insert(1, raw("\\renewcommand{\\thetable}{" .. number .. "}"))
+  return pandoc.Div(blocks)
+end
+
+-- Theorems, proofs, folded code ---------------------------------------------------------
+
+-- Puts inlines at the beginning or the end of blocks, in their paragraph if there is one.
+local function put_first(blocks, inlines)
+  if blocks[1] and blocks[1].t == "Para" then
+    blocks[1].content = inlines .. blocks[1].content
+  else
+    blocks:insert(1, pandoc.Para(inlines))
+  end
+end
+
+local function put_last(blocks, inlines)
+  if #blocks > 0 and blocks[#blocks].t == "Para" then
+    blocks[#blocks].content:extend(inlines)
+  else
+    blocks:insert(pandoc.Para(inlines))
+  end
+end
+
+local function theorem(div, prefix)
+  local number = count(prefix)
+  register(div.identifier, names[prefix], number)
+  local name = div.attributes.name
+  local title = name and pandoc.utils.blocks_to_inlines(pandoc.read(name).blocks)
+  local content = div.content
+  if latex then
+    local environment = theorems[prefix]
+    local head = pandoc.Inlines({ tex("\\renewcommand{\\the" .. environment .. "}{" .. number
+      .. "}\\begin{" .. environment .. "}") })
+    if title then head = head .. { tex("[") } .. title .. { tex("]") } end
+    head:insert(tex("\\label{" .. div.identifier .. "}\n"))
+    put_first(content, head)
+    put_last(content, { tex("\n\\end{" .. environment .. "}") })
+    return pandoc.Div(content)
+  end
+  local head = pandoc.Inlines({ pandoc.Str(names[prefix] .. " " .. number) })
+  if title then head = head .. { pandoc.Str(" (") } .. title .. { pandoc.Str(")") } end
+  put_first(content, pandoc.Inlines({
+    pandoc.Span(head, { class = "theorem-title" }), pandoc.Space() }))
+  return pandoc.Div(content, { id = div.identifier, class = "theorem " .. theorems[prefix] })
+end
+
+local function proof(div)
+  local content = div.content
+  if latex then
+    put_first(content, pandoc.Inlines({ tex("\\begin{proof}\n") }))
+    put_last(content, { tex("\n\\end{proof}") })
+    return pandoc.Div(content)
+  end
+  put_first(content, pandoc.Inlines({ pandoc.Emph("Proof."), pandoc.Space() }))
+  return pandoc.Div(content, { class = "proof" })
+end
+
+local function folded(div)
+  if latex then return pandoc.Div(div.content) end
+  local content = div.content
+  content:insert(1, pandoc.RawBlock("html",
+    "<details class=\"code-fold\"><summary>" .. div.attributes.summary .. "</summary>"))
+  content:insert(pandoc.RawBlock("html", "</details>"))
+  return content
+end
+
+local function div(element)
+  local classes = element.classes
+  if classes:includes("chapter") then
+    kind = element.attributes.kind
+    if kind == "appendix" and appendices == 0 and latex then
+      element.content:insert(1, raw("\\appendix"))
+    end
+    return element
+  elseif classes:includes("content-visible") or classes:includes("content-hidden") then
+    local named = element.attributes["when-format"] == format
+    if named ~= classes:includes("content-visible") then return {} end
+    return pandoc.Div(element.content)
+  elseif classes:includes("float") then
+    local body, caption = pandoc.List(element.content), nil
+    caption = body:remove().content
+    if element.identifier:match("^fig%-") then return figure(element, body, caption) end
+    return table_float(element, body, caption)
+  elseif classes:includes("proof") then
+    return proof(element)
+  elseif classes:includes("code-fold") then
+    return folded(element)
+  end
+  local prefix = element.identifier:match("^(%a+)%-")
+  if prefix and theorems[prefix] then return theorem(element, prefix) end
+end
+
+-- Equations ----------------------------------------------------------------------------
+
+local function equations(inlines)
+  local result, index = pandoc.Inlines({}), 1
+  while index <= #inlines do
+    local element = inlines[index]
+    local after = inlines[index + 1]
+    local mark = after and (after.t == "Space" or after.t == "SoftBreak")
+      and inlines[index + 2] or after
+    local label = element.t == "Math" and element.mathtype == "DisplayMath" and mark
+      and mark.t == "Str" and mark.text:match("^{#(eq%-[%w-]+)}$")
+    if label then
+      local number = count("eq")
+      register(label, "Equation", number)
+      if latex then
+        result:insert(tex("\\begin{equation}\\label{" .. label .. "}\\tag{" .. number .. "}\n"
+          .. element.text:gsub("^%s+", ""):gsub("%s+$", "") .. "\n\\end{equation}"))
+      else
+        local shown = pandoc.Span("(" .. number .. ")", { class = "number" })
+        result:insert(pandoc.Span({ element, shown }, { id = label, class = "equation" }))
+      end
+      index = index + (mark == after and 2 or 3)
+    else
+      result:insert(element)
+      index = index + 1
+    end
+  end
+  return result
+end
+
+local function paragraph(element)
+  element.content = equations(element.content)
+  return element
+end
+
+-- References ---------------------------------------------------------------------------
+
+local function link(citation)
+  local entry = numbers[citation.id]
+  if not entry then
+    fail("unresolved reference @" .. citation.id)
+    return pandoc.Str("?")
+  end
+  local text = entry.number
+  if citation.mode ~= "SuppressAuthor" then text = entry.name .. "\u{a0}" .. text end
+  return pandoc.Link(text, "#" .. citation.id:gsub("^(fig%-.*)%-%d+$", "%1"), "", { class = "ref" })
+end
+
+local function cite(element)
+  local links = pandoc.Inlines({})
+  for index, citation in ipairs(element.citations) do
+    if not prefix_of(citation.id) then
+      if index > 1 and #links > 0 then
+        fail("references and citations are mixed at @" .. citation.id)
+      end
+      return nil
+    end
+    if index > 1 then links:extend({ pandoc.Str(","), pandoc.Space() }) end
+    links:insert(link(citation))
+  end
+  return links
+end
+
+local function raw_error(element)
+  if element.text:match("^<!%-%-") then return {} end
+  fail("raw " .. element.format .. " is not supported: " .. element.text:match("[^\n]*"))
+end
+
+function Pandoc(doc)
+  doc = doc:walk({ RawBlock = raw_error, RawInline = raw_error })
+  doc = doc:walk({
+    traverse = "topdown",
+    Header = header,
+    Div = div,
+    Para = paragraph,
+    Plain = paragraph,
+  })
+  doc = doc:walk({ Cite = cite })
+  for _, message in ipairs(errors) do io.stderr:write("[ERROR] " .. message .. "\n") end
+  if #errors > 0 then os.exit(1) end
+  return doc
+end

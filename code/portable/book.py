@@ -1,0 +1,134 @@
+"""Renders a whole book: reads it, runs it, writes it in every format."""
+
+import json
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from portable import RenderError
+from portable.assemble import assemble
+from portable.chapter import Piece, read_chapter
+from portable.execute import execute
+from portable.html import write_html
+from portable.pandoc import PandocError, pandoc
+from portable.pdf import write_pdf
+from portable.project import Project, read_project
+
+HERE = Path(__file__).parent
+FORMATS = ("html", "pdf", "notebooks")
+
+
+def render(root: Path, formats: Collection[str] = FORMATS) -> Project:
+    """Renders the book in the folder ``root``.
+
+    The output folder is replaced when all is done; until then, and where anything fails,
+    the previous one stays as it is. Raises ``RenderError``.
+    """
+    project = read_project(root)
+    chapters = [_read(project, source) for source in project.sources]
+    with tempfile.TemporaryDirectory(prefix="portable-") as folder:
+        build, out = Path(folder, "build"), Path(folder, "book")
+        for path in (build / "figures", out / "notebooks"):
+            path.mkdir(parents=True)
+        texts = []
+        for source, pieces in zip(project.sources, chapters, strict=True):
+            start = time.perf_counter()
+            progress = f"[{len(texts) + 1}/{len(chapters)}] {source}"
+            print(f"{progress} ...", flush=True)
+            notebook = execute(root, source, pieces)
+            text = assemble(source, pieces, notebook, build / "figures")
+            kind = "appendix" if source in project.appendices else "numbered"
+            texts.append(f'{"::" * 8} {{.chapter kind="{kind}"}}\n\n{text}\n\n{"::" * 8}')
+            if "notebooks" in formats:
+                _write_notebook(pieces, notebook, out / "notebooks", Path(source).stem)
+            print(f"{progress} {time.perf_counter() - start:.1f} s", flush=True)
+        try:
+            _write(project, "\n\n".join(texts), formats, build, out)
+        except PandocError as error:
+            raise RenderError(_located(error.complaints, project)) from None
+        _replace(out, project.output)
+    return project
+
+
+def _read(project: Project, source: str) -> list[Piece]:
+    pieces = read_chapter(project.root, source)
+    for piece in pieces:
+        if piece.kind == "markdown":
+            piece.text = project.expand(piece.text, f"{source}:{piece.line}")
+    return pieces
+
+
+def _write(
+    project: Project, markdown: str, formats: Collection[str], build: Path, out: Path
+) -> None:
+    arguments = ["--from=markdown-implicit_figures", f"--lua-filter={HERE / 'book.lua'}", "--citeproc"]
+    arguments += ["--metadata=link-citations", "--metadata=lang=en"]
+    if "bibliography" in project.options:
+        path = project.root / project.options["bibliography"]
+        arguments.append(f"--bibliography={path}")
+    if "html" in formats:
+        print("HTML ...", flush=True)
+        shutil.copytree(
+            build / "figures", out / "figures", ignore=shutil.ignore_patterns("*.pdf")
+        )
+        document = json.loads(pandoc([*arguments, "--to=json"], markdown, folder=build))
+        write_html(project, document, out)
+    if "pdf" in formats:
+        print("PDF ...", flush=True)
+        write_pdf(project, markdown, arguments, build, out)
+
+
+def _write_notebook(
+    pieces: list[Piece], notebook: NotebookNode, folder: Path, stem: str
+) -> None:
+    for piece, cell in zip(pieces, notebook.cells, strict=True):
+        if piece.kind == "code":
+            cell.metadata["options"] = piece.options
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop("application/pdf", None)  # the SVG is there
+    nbformat.write(notebook, folder / f"{stem}.ipynb")
+
+
+def _replace(new: Path, target: Path) -> None:
+    """Puts the folder ``new`` in the place of ``target``."""
+    draft, old = target.with_name(f".{target.name}-new"), target.with_name(f".{target.name}-old")
+    for path in (draft, old):
+        shutil.rmtree(path, ignore_errors=True)
+    shutil.copytree(new, draft)
+    if target.exists():
+        target.rename(old)
+    draft.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _located(complaints: list[str], project: Project) -> str:
+    """Complaints of pandoc, each with the first place in the sources that it is about."""
+    lines = []
+    for complaint in complaints:
+        complaint = re.sub(r"^\[\w+\] |^Error running filter.*", "", complaint).strip()
+        named = re.search(r"(?:reference|citation|label) @?([\w:.-]+)", complaint)
+        raw = re.search(r"is not supported: (.*)", complaint)
+        pattern = None
+        if named:
+            name = re.escape(named[1])
+            pattern = rf"[@#]{name}(?![\w-])|label: {name}$"
+        elif raw:
+            pattern = re.escape(raw[1])
+        if complaint:
+            lines.append((_place(pattern, project) if pattern else "") + complaint)
+    return "\n".join(lines)
+
+
+def _place(pattern: str, project: Project) -> str:
+    for source in project.sources:
+        text = (project.root / source).read_text()
+        for number, line in enumerate(text.splitlines(), 1):
+            if re.search(pattern, line):
+                return f"{source}:{number}: "
+    return ""

@@ -1,0 +1,120 @@
+"""Runs a chapter's cells in one kernel and keeps what they gave."""
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbformat import NotebookNode
+from traitlets.config import Config
+
+from portable import RenderError
+from portable.chapter import INLINE, Piece
+
+# Every figure in both formats at once, so that one run serves HTML and PDF.
+SETUP = """\
+%matplotlib inline
+%config InlineBackend.figure_formats = {"svg", "pdf"}
+"""
+MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!$|~^@'\"])")
+
+
+class _Client(NotebookClient):
+    """Shows on the terminal what a running cell writes to stderr: progress bars."""
+
+    def process_message(
+        self, msg: dict[str, Any], cell: NotebookNode, cell_index: int
+    ) -> NotebookNode | None:
+        if msg["msg_type"] == "stream" and msg["content"]["name"] == "stderr":
+            if sys.stderr.isatty():
+                sys.stderr.write(msg["content"]["text"])
+                sys.stderr.flush()
+        return super().process_message(msg, cell, cell_index)
+
+
+def execute(root: Path, source: str, pieces: list[Piece]) -> NotebookNode:
+    """The notebook of a chapter, executed; its cells correspond to ``pieces``.
+
+    In Markdown cells the inline expressions are replaced by their values. Raises
+    ``RenderError`` naming chapter, cell and Python error where a cell fails.
+    """
+    notebook = nbformat.v4.new_notebook(
+        metadata={
+            "kernelspec": {
+                "name": "python3",
+                "display_name": "Python 3",
+                "language": "python",
+            }
+        }
+    )
+    for piece in pieces:
+        if piece.kind == "code":
+            cell = nbformat.v4.new_code_cell(piece.text)
+        else:
+            cell = nbformat.v4.new_markdown_cell(piece.text)
+        notebook.cells.append(cell)
+    if not any(piece.kind == "code" or INLINE.search(piece.text) for piece in pieces):
+        return notebook
+    client = _Client(
+        notebook,
+        config=Config({"KernelManager": {"transport_encryption": "auto"}}),
+        timeout=None,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(root)}},
+    )
+    # The same figure gets the same bytes at every render.
+    os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
+    with client.setup_kernel():
+        _value(client, SETUP)
+        for index, (piece, cell) in enumerate(zip(pieces, notebook.cells, strict=True)):
+            where = f"{source}:{piece.line}"
+            try:
+                if piece.kind == "code":
+                    client.execute_cell(cell, index)
+                else:
+                    cell.source = INLINE.sub(
+                        lambda match: _inline(client, match[2]), piece.text
+                    )
+            except CellExecutionError as error:
+                what = f"cell {piece.name}" if piece.kind == "code" else "the text here"
+                raise RenderError(
+                    f"{where}: {what} failed: {error.ename}: {error.evalue}\n"
+                    f"{_plain(error.traceback)}"
+                ) from None
+            except DeadKernelError:
+                raise RenderError(
+                    f"{where}: the kernel died in cell {piece.name}"
+                ) from None
+    return notebook
+
+
+def _inline(client: NotebookClient, expression: str) -> str:
+    """An inline expression's value as Markdown; text is taken literally."""
+    data = _value(client, expression)
+    if "text/markdown" in data:
+        return str(data["text/markdown"])
+    text = str(data.get("text/plain", ""))
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        return MARKDOWN_SPECIAL.sub(r"\\\1", text[1:-1])
+    return text
+
+
+def _value(client: NotebookClient, code: str) -> dict[str, Any]:
+    """What the kernel shows for ``code``, by MIME type."""
+    cell = nbformat.v4.new_code_cell(code)
+    client.nb.cells.append(cell)
+    try:
+        client.execute_cell(cell, len(client.nb.cells) - 1, store_history=False)
+    finally:
+        client.nb.cells.pop()
+    results = [out.data for out in cell.outputs if out.output_type == "execute_result"]
+    return dict(results[0]) if results else {}
+
+
+def _plain(text: str) -> str:
+    """``text`` without the terminal's colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)

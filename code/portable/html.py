@@ -1,0 +1,120 @@
+"""Writes the HTML book: a page for each chapter."""
+
+import json
+import posixpath
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from portable.pandoc import pandoc
+from portable.project import Project
+
+HERE = Path(__file__).parent
+
+
+def write_html(project: Project, document: dict[str, Any], out: Path) -> None:
+    """Writes the pages into ``out``; ``document`` is the numbered book, pandoc's JSON."""
+    chapters = document["blocks"]
+    pages = [posixpath.splitext(source)[0] + ".html" for source in project.sources]
+    homes = {
+        identifier: page
+        for page, chapter in zip(pages, chapters, strict=True)
+        for identifier in _identifiers(chapter)
+    }
+    titles = [_title(chapter) for chapter in chapters]
+    shutil.copy(HERE / "style.css", out / "style.css")
+    shutil.copy(HERE / "page.js", out / "page.js")
+    for index, (page, chapter) in enumerate(zip(pages, chapters, strict=True)):
+        up = "../" * page.count("/")
+        _relink(chapter, page, homes)
+        document["blocks"] = chapter["c"][1]
+
+        def entry(other: int, here: str = page, up: str = up) -> dict[str, Any]:
+            return {
+                "href": up + pages[other],
+                "title": titles[other],
+                "current": pages[other] == here,
+            }
+
+        variables: dict[str, Any] = {
+            "book": project.book,
+            "up": up,
+            "pagetitle": titles[index],
+            "home": page == "index.html",
+            "pdf": project.pdf_name,
+            "notebook": f"notebooks/{Path(page).stem}.ipynb",
+            "chapters": [entry(other) for other in range(len(pages))],
+            "header": project.format("html").get("include-in-header", {}).get("text", ""),
+        }
+        if index > 0:
+            variables["previous"] = entry(index - 1)
+        if index + 1 < len(pages):
+            variables["next"] = entry(index + 1)
+        (out / page).parent.mkdir(exist_ok=True)
+        html = pandoc(
+            ["--from=json", "--to=html5", "--standalone", "--mathml", "--toc"]
+            + ["--toc-depth=3", "--section-divs", "--wrap=none", "--email-obfuscation=none"]
+            + [f"--template={HERE / 'page.html'}"],
+            json.dumps(document),
+            variables,
+        )
+        (out / page).write_text(html)
+
+
+def _walk(node: Any) -> Iterator[dict[str, Any]]:
+    """Every element of a part of pandoc's JSON, in order."""
+    if isinstance(node, dict):
+        if "t" in node:
+            yield node
+        for value in node.values():
+            yield from _walk(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _walk(value)
+
+
+def _attributes(element: dict[str, Any]) -> list[Any] | None:
+    """The attributes ``[id, classes, pairs]`` of an element that has them."""
+    content = element.get("c")
+    if element["t"] == "Header" and isinstance(content, list):
+        return list(content[1])
+    if isinstance(content, list) and content and isinstance(content[0], list):
+        first = content[0]
+        if len(first) == 3 and isinstance(first[0], str):
+            return first
+    return None
+
+
+def _identifiers(chapter: dict[str, Any]) -> Iterator[str]:
+    for element in _walk(chapter):
+        attributes = _attributes(element)
+        if attributes and attributes[0]:
+            yield attributes[0]
+
+
+def _title(chapter: dict[str, Any]) -> str:
+    """The text of a chapter's first heading."""
+    for element in _walk(chapter):
+        if element["t"] == "Header":
+            words = []
+            for part in _walk(element["c"][2]):
+                words.append(part["c"] if part["t"] == "Str" else "")
+                words.append(" " if part["t"] == "Space" else "")
+            return "".join(words)
+    return ""
+
+
+def _relink(chapter: dict[str, Any], page: str, homes: dict[str, str]) -> None:
+    """Makes links and images relative to ``page``."""
+    folder = posixpath.dirname(page)
+    for element in _walk(chapter):
+        if element["t"] not in ("Link", "Image"):
+            continue
+        target = element["c"][2]
+        if target[0].startswith("#"):
+            home = homes.get(target[0][1:], page)
+            if home != page:
+                target[0] = posixpath.relpath(home, folder or ".") + target[0]
+        elif element["t"] == "Image":
+            target[0] = posixpath.relpath(target[0], folder or ".")

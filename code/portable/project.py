@@ -1,0 +1,165 @@
+"""Reads ``_quarto.yml`` and ``_variables.yml``."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from portable import RenderError
+
+# The options that are supported; those of a format that do nothing here, because this
+# renderer always does what they ask for or has its own look, are supported, too.
+SCHEMA: dict[str, Any] = {
+    "project": {"type": None, "output-dir": None, "execute-dir": None},
+    "book": {
+        "title": None,
+        "subtitle": None,
+        "author": None,
+        "date": None,
+        "output-file": None,
+        "downloads": None,
+        "chapters": None,
+        "appendices": None,
+    },
+    "bibliography": None,
+    "jupyter": None,
+    "format": {
+        "html": {
+            "theme": None,
+            "html-math-method": None,
+            "code-copy": None,
+            "fig-format": None,
+            "include-in-header": {"text": None},
+        },
+        "pdf": {
+            "documentclass": None,
+            "classoption": None,
+            "pdf-engine": None,
+            "papersize": None,
+            "fontsize": None,
+            "geometry": None,
+            "fig-format": None,
+            "colorlinks": None,
+            "toc": None,
+            "toc-depth": None,
+            "latex-auto-install": None,
+            "include-in-header": {"text": None},
+        },
+    },
+}
+
+# What may be said only one way, because only that way is implemented.
+FIXED = {
+    ("project", "type"): "book",
+    ("project", "execute-dir"): "project",
+    ("format", "html", "html-math-method"): "mathml",
+    ("format", "html", "fig-format"): "svg",
+    ("format", "pdf", "fig-format"): "pdf",
+}
+
+SHORTCODE = re.compile(r"\{\{<\s*(.*?)\s*>\}\}")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A book: where it is, its chapters in order, and its options."""
+
+    root: Path
+    chapters: list[str]
+    appendices: list[str]
+    options: dict[str, Any]
+    variables: dict[str, Any]
+
+    @property
+    def sources(self) -> list[str]:
+        return self.chapters + self.appendices
+
+    @property
+    def book(self) -> dict[str, Any]:
+        return dict(self.options["book"])
+
+    @property
+    def output(self) -> Path:
+        return self.root / str(self.options["project"].get("output-dir", "_book"))
+
+    @property
+    def pdf_name(self) -> str:
+        return f"{self.book.get('output-file', 'book')}.pdf"
+
+    def format(self, name: str) -> dict[str, Any]:
+        return dict(self.options.get("format", {}).get(name) or {})
+
+    def expand(self, text: str, where: str) -> str:
+        """``text`` with its ``var`` shortcodes replaced; ``where`` is for the error."""
+
+        def value(match: re.Match[str]) -> str:
+            name, _, argument = match[1].partition(" ")
+            if name != "var":
+                raise RenderError(f"{where}: shortcode {match[0]} is not supported")
+            if argument not in self.variables:
+                raise RenderError(f"{where}: {argument} is not in _variables.yml")
+            return str(self.variables[argument])
+
+        return SHORTCODE.sub(value, text)
+
+
+def read_project(root: Path) -> Project:
+    """The project in ``root``. Raises ``RenderError`` for what is not supported."""
+    options = _read_yaml(root, "_quarto.yml", SCHEMA)
+    variables = {}
+    if (root / "_variables.yml").exists():
+        variables = _read_yaml(root, "_variables.yml", None)
+    for path, expected in FIXED.items():
+        value: Any = options
+        for key in path:
+            value = (value or {}).get(key)
+        if value != expected:
+            raise RenderError(
+                f"_quarto.yml: {'.'.join(path)} is {value!r}, supported is {expected!r}"
+            )
+    book = options["book"]
+    chapters, appendices = book.get("chapters") or [], book.get("appendices") or []
+    for chapter in chapters + appendices:
+        if not isinstance(chapter, str):
+            raise RenderError(f"_quarto.yml: chapter {chapter!r} is not a file's name")
+        if not (root / chapter).is_file():
+            raise RenderError(f"_quarto.yml: chapter {chapter} does not exist")
+    if "index.qmd" not in chapters:
+        raise RenderError("_quarto.yml: a book needs index.qmd among its chapters")
+    project = Project(root, chapters, appendices, options, variables)
+    for key in ("title", "subtitle", "author", "date"):
+        if key in book:
+            book[key] = project.expand(str(book[key]), "_quarto.yml")
+    return project
+
+
+def _read_yaml(root: Path, name: str, schema: dict[str, Any] | None) -> dict[str, Any]:
+    try:
+        text = (root / name).read_text()
+        node, data = yaml.compose(text), yaml.safe_load(text)
+    except FileNotFoundError:
+        raise RenderError(f"{name} is not in {root}") from None
+    except yaml.YAMLError as error:
+        raise RenderError(f"{name}: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise RenderError(f"{name}: a mapping was expected")
+    if schema is not None:
+        _check(node, schema, name, "")
+    return data
+
+
+def _check(node: Any, schema: dict[str, Any], name: str, above: str) -> None:
+    if not isinstance(node, yaml.MappingNode):
+        line = node.start_mark.line + 1
+        raise RenderError(f"{name}:{line}: {above[:-1]} was expected to be a mapping")
+    for key, value in node.value:
+        if key.value not in schema:
+            line = key.start_mark.line + 1
+            raise RenderError(
+                f"{name}:{line}: {above}{key.value} is not supported by portable; "
+                f"supported here: {', '.join(schema)}"
+            )
+        if schema[key.value] is not None:
+            _check(value, schema[key.value], name, f"{above}{key.value}.")
