@@ -1,4 +1,4 @@
-"""Makes one Markdown text of a book's executed chapters, and writes out their figures."""
+"""Makes Markdown of an executed chapter, and writes out its figures."""
 
 import base64
 import re
@@ -42,9 +42,7 @@ def _cell(source: str, piece: Piece, cell: NotebookNode, figures: Path) -> str:
     return "\n\n".join(parts)
 
 
-def _outputs(
-    source: str, piece: Piece, cell: NotebookNode, figures: Path
-) -> list[str]:
+def _outputs(source: str, piece: Piece, cell: NotebookNode, figures: Path) -> list[str]:
     options = piece.options
     label = str(options.get("label", ""))
     texts: list[str] = []
@@ -106,7 +104,9 @@ def _each(value: Any, count: int, where: str, option: str) -> list[str]:
     """A value for each of ``count`` figures, from a list or from one value for all."""
     values = value if isinstance(value, list) else [value or ""] * count
     if len(values) != count:
-        raise RenderError(f"{where} shows {count} figures and has {len(values)} {option}")
+        raise RenderError(
+            f"{where} shows {count} figures and has {len(values)} {option}"
+        )
     return [str(text) for text in values]
 
 

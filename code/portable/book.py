@@ -21,14 +21,16 @@ from portable.pdf import write_pdf
 from portable.project import Project, read_project
 
 HERE = Path(__file__).parent
+FENCE = ":" * 16  # longer than any in a chapter
 FORMATS = ("html", "pdf", "notebooks")
 
 
 def render(root: Path, formats: Collection[str] = FORMATS) -> Project:
     """Renders the book in the folder ``root``.
 
-    The output folder is replaced when all is done; until then, and where anything fails,
-    the previous one stays as it is. Raises ``RenderError``.
+    The output folder is replaced when all is done; until then, and where anything
+    fails, the previous one stays as it is. Where ``formats`` is only the notebooks,
+    they are put into the output folder that is there. Raises ``RenderError``.
     """
     project = read_project(root)
     chapters = [_read(project, source) for source in project.sources]
@@ -36,7 +38,7 @@ def render(root: Path, formats: Collection[str] = FORMATS) -> Project:
         build, out = Path(folder, "build"), Path(folder, "book")
         for path in (build / "figures", out / "notebooks"):
             path.mkdir(parents=True)
-        texts = []
+        texts: list[str] = []
         for source, pieces in zip(project.sources, chapters, strict=True):
             start = time.perf_counter()
             progress = f"[{len(texts) + 1}/{len(chapters)}] {source}"
@@ -44,7 +46,7 @@ def render(root: Path, formats: Collection[str] = FORMATS) -> Project:
             notebook = execute(root, source, pieces)
             text = assemble(source, pieces, notebook, build / "figures")
             kind = "appendix" if source in project.appendices else "numbered"
-            texts.append(f'{"::" * 8} {{.chapter kind="{kind}"}}\n\n{text}\n\n{"::" * 8}')
+            texts.append(f'{FENCE} {{.chapter kind="{kind}"}}\n\n{text}\n\n{FENCE}')
             if "notebooks" in formats:
                 _write_notebook(pieces, notebook, out / "notebooks", Path(source).stem)
             print(f"{progress} {time.perf_counter() - start:.1f} s", flush=True)
@@ -52,7 +54,10 @@ def render(root: Path, formats: Collection[str] = FORMATS) -> Project:
             _write(project, "\n\n".join(texts), formats, build, out)
         except PandocError as error:
             raise RenderError(_located(error.complaints, project)) from None
-        _replace(out, project.output)
+        if set(formats) == {"notebooks"}:
+            _replace(out / "notebooks", project.output / "notebooks")
+        else:
+            _replace(out, project.output)
     return project
 
 
@@ -67,7 +72,11 @@ def _read(project: Project, source: str) -> list[Piece]:
 def _write(
     project: Project, markdown: str, formats: Collection[str], build: Path, out: Path
 ) -> None:
-    arguments = ["--from=markdown-implicit_figures", f"--lua-filter={HERE / 'book.lua'}", "--citeproc"]
+    arguments = [
+        "--from=markdown-implicit_figures",
+        f"--lua-filter={HERE / 'book.lua'}",
+        "--citeproc",
+    ]
     arguments += ["--metadata=link-citations", "--metadata=lang=en"]
     if "bibliography" in project.options:
         path = project.root / project.options["bibliography"]
@@ -97,7 +106,8 @@ def _write_notebook(
 
 def _replace(new: Path, target: Path) -> None:
     """Puts the folder ``new`` in the place of ``target``."""
-    draft, old = target.with_name(f".{target.name}-new"), target.with_name(f".{target.name}-old")
+    draft = target.with_name(f".{target.name}-new")
+    old = target.with_name(f".{target.name}-old")
     for path in (draft, old):
         shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(new, draft)
@@ -108,7 +118,7 @@ def _replace(new: Path, target: Path) -> None:
 
 
 def _located(complaints: list[str], project: Project) -> str:
-    """Complaints of pandoc, each with the first place in the sources that it is about."""
+    """Pandoc's complaints, each with the first place in the sources it is about."""
     lines = []
     for complaint in complaints:
         complaint = re.sub(r"^\[\w+\] |^Error running filter.*", "", complaint).strip()

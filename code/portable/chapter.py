@@ -167,7 +167,11 @@ def _check_div(head: str, where: str) -> None:
     if (
         (words == [".proof"] and not keys)
         or (words == ["#refs"] and not keys)
-        or (len(words) == 1 and re.fullmatch(theorem, words[0]) and keys in ([], ["name"]))
+        or (
+            len(words) == 1
+            and re.fullmatch(theorem, words[0])
+            and keys in ([], ["name"])
+        )
         or (
             words in ([".content-visible"], [".content-hidden"])
             and keys == ["when-format"]

@@ -29,11 +29,13 @@ class _Client(NotebookClient):
     def process_message(
         self, msg: dict[str, Any], cell: NotebookNode, cell_index: int
     ) -> NotebookNode | None:
-        if msg["msg_type"] == "stream" and msg["content"]["name"] == "stderr":
-            if sys.stderr.isatty():
-                sys.stderr.write(msg["content"]["text"])
-                sys.stderr.flush()
-        return super().process_message(msg, cell, cell_index)
+        content = msg["content"]
+        stderr = msg["msg_type"] == "stream" and content["name"] == "stderr"
+        if stderr and sys.stderr.isatty():
+            sys.stderr.write(content["text"])
+            sys.stderr.flush()
+        output: NotebookNode | None = super().process_message(msg, cell, cell_index)
+        return output
 
 
 def execute(root: Path, source: str, pieces: list[Piece]) -> NotebookNode:
@@ -42,7 +44,7 @@ def execute(root: Path, source: str, pieces: list[Piece]) -> NotebookNode:
     In Markdown cells the inline expressions are replaced by their values. Raises
     ``RenderError`` naming chapter, cell and Python error where a cell fails.
     """
-    notebook = nbformat.v4.new_notebook(
+    notebook: NotebookNode = nbformat.v4.new_notebook(
         metadata={
             "kernelspec": {
                 "name": "python3",

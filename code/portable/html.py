@@ -11,10 +11,20 @@ from portable.pandoc import pandoc
 from portable.project import Project
 
 HERE = Path(__file__).parent
+OPTIONS = (
+    "--standalone",
+    f"--template={HERE / 'page.html'}",
+    "--mathml",
+    "--toc",
+    "--toc-depth=3",
+    "--section-divs",
+    "--wrap=none",
+    "--email-obfuscation=none",
+)
 
 
 def write_html(project: Project, document: dict[str, Any], out: Path) -> None:
-    """Writes the pages into ``out``; ``document`` is the numbered book, pandoc's JSON."""
+    """Writes the pages of ``document``, the numbered book as pandoc's JSON."""
     chapters = document["blocks"]
     pages = [posixpath.splitext(source)[0] + ".html" for source in project.sources]
     homes = {
@@ -45,7 +55,9 @@ def write_html(project: Project, document: dict[str, Any], out: Path) -> None:
             "pdf": project.pdf_name,
             "notebook": f"notebooks/{Path(page).stem}.ipynb",
             "chapters": [entry(other) for other in range(len(pages))],
-            "header": project.format("html").get("include-in-header", {}).get("text", ""),
+            "header": project.format("html")
+            .get("include-in-header", {})
+            .get("text", ""),
         }
         if index > 0:
             variables["previous"] = entry(index - 1)
@@ -53,9 +65,7 @@ def write_html(project: Project, document: dict[str, Any], out: Path) -> None:
             variables["next"] = entry(index + 1)
         (out / page).parent.mkdir(exist_ok=True)
         html = pandoc(
-            ["--from=json", "--to=html5", "--standalone", "--mathml", "--toc"]
-            + ["--toc-depth=3", "--section-divs", "--wrap=none", "--email-obfuscation=none"]
-            + [f"--template={HERE / 'page.html'}"],
+            ["--from=json", "--to=html5", *OPTIONS],
             json.dumps(document),
             variables,
         )

@@ -1,4 +1,4 @@
-"""Writes the PDF: one LaTeX document of the whole book, made by pandoc, set by LaTeX."""
+"""Writes the PDF: pandoc makes one LaTeX document of the book, and LaTeX sets it."""
 
 import re
 import shutil
@@ -11,6 +11,10 @@ from portable.pandoc import pandoc
 from portable.project import Project
 
 HERE = Path(__file__).parent
+PANDOC_VARIABLES = (
+    *("documentclass", "classoption", "papersize", "fontsize", "geometry"),
+    *("colorlinks", "linkcolor", "citecolor", "urlcolor", "toccolor"),
+)
 ENGINES = {"lualatex": "-lualatex", "xelatex": "-xelatex"}
 
 
@@ -19,8 +23,8 @@ def write_pdf(
 ) -> None:
     """Sets the book in ``build``, where its figures are, and copies the PDF to ``out``.
 
-    ``arguments`` are pandoc's for numbering the book. Raises ``RenderError`` where LaTeX
-    fails, lacks a character or leaves a reference open.
+    ``arguments`` are pandoc's for numbering the book. Raises ``RenderError`` where
+    LaTeX fails, lacks a character or leaves a reference open.
     """
     options = project.format("pdf")
     engine = options.get("pdf-engine", "lualatex")
@@ -31,17 +35,24 @@ def write_pdf(
     header = build / "header.tex"
     extra = options.get("include-in-header", {}).get("text", "")
     header.write_text((HERE / "header.tex").read_text() + extra)
-    keys = ("documentclass", "classoption", "papersize", "fontsize", "geometry", "colorlinks")
-    variables: dict[str, Any] = {key: options[key] for key in keys if key in options}
+    variables: dict[str, Any] = {
+        key: options[key] for key in PANDOC_VARIABLES if key in options
+    }
     book = project.book
     variables |= {
         key: book[key] for key in ("title", "subtitle", "author", "date") if key in book
     }
-    depth = options.get("toc-depth", 2)
     tex = pandoc(
-        [*arguments, "--to=latex", "--standalone", "--number-sections", "--toc"]
-        + [f"--toc-depth={depth}", "--top-level-division=chapter"]
-        + [f"--include-in-header={header}"],
+        [
+            *arguments,
+            "--to=latex",
+            "--standalone",
+            "--number-sections",
+            "--toc",
+            f"--toc-depth={options.get('toc-depth', 2)}",
+            "--top-level-division=chapter",
+            f"--include-in-header={header}",
+        ],
         markdown,
         variables,
         build,

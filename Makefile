@@ -1,0 +1,52 @@
+# make report   renders the book to _book/
+# make test     checks the code and runs every test
+# make clean    removes what these made, but not .venv
+#
+# Both first set up what they need: a virtual environment in .venv, and, for root on
+# Debian, the LaTeX packages.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+LATEX_COMMANDS := lualatex latexmk kpsewhich
+LATEX_FILES := scrreprt.cls tcolorbox.sty fvextra.sty unicode-math.sty amsthm.sty \
+  lmroman10-regular.otf latinmodern-math.otf
+DEBIAN_PACKAGES := latexmk lmodern texlive-luatex texlive-latex-recommended \
+  texlive-latex-extra texlive-fonts-recommended dataset-fashion-mnist \
+  $(shell $(PYTHON) -c 'import ensurepip' 2>/dev/null || echo python3-venv)
+
+.PHONY: report test latex clean
+
+report: .venv/ready
+	@$(BIN)/python -m portable
+
+test: .venv/ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+.venv/ready: pyproject.toml constraints.txt | latex
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; $(PYTHON) is older. Say make PYTHON=..."; exit 1; }
+	@echo "Installing the Python packages into .venv: a few minutes, 6 GB"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+latex:
+	@if which $(LATEX_COMMANDS) >/dev/null 2>&1 && kpsewhich $(LATEX_FILES) >/dev/null; then \
+	  exit 0; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "Installing LaTeX: a minute or two"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -qq --no-install-recommends $(DEBIAN_PACKAGES) >/dev/null; \
+	else \
+	  echo "LaTeX, or a part of it, is missing. On Debian or Ubuntu, run"; \
+	  echo "  sudo apt-get install --no-install-recommends $(DEBIAN_PACKAGES)"; \
+	  echo "and then make again."; \
+	  exit 1; \
+	fi
+
+clean:
+	rm -rf _book _runs .quarto .pytest_cache .mypy_cache .ruff_cache .hypothesis

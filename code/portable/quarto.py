@@ -1,0 +1,57 @@
+"""Renders the book with Quarto, where it is installed."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from portable import RenderError
+
+OLDEST = (1, 5)
+
+# Quarto only warns of these; here they end the rendering.
+COMPLAINTS = re.compile(r"Unable to resolve crossref|[Cc]itation \S+ not found|WARN")
+
+
+def find_quarto() -> str | None:
+    """The version of the ``quarto`` on the PATH, or ``None``.
+
+    Raises ``RenderError`` where it is older than the oldest one supported.
+    """
+    if not shutil.which("quarto"):
+        return None
+    done = subprocess.run(["quarto", "--version"], capture_output=True, text=True)
+    version = done.stdout.strip()
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if done.returncode or numbers < OLDEST:
+        raise RenderError(
+            f"quarto is {version or 'broken'}, expected {'.'.join(map(str, OLDEST))} "
+            "or newer; update it, or take it off the PATH to render without it"
+        )
+    return version
+
+
+def render_with_quarto(root: Path) -> None:
+    """Runs ``quarto render`` in ``root`` with this Python, showing what it prints.
+
+    Raises ``RenderError`` where it fails or leaves a reference or citation open.
+    """
+    complaints = []
+    with subprocess.Popen(
+        ["quarto", "render"],
+        cwd=root,
+        env={**os.environ, "QUARTO_PYTHON": sys.executable},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            if COMPLAINTS.search(line):
+                complaints.append(line.strip())
+    if process.returncode or complaints:
+        what = "; ".join(complaints) or f"exit status {process.returncode}"
+        raise RenderError(f"quarto render: {what}")
