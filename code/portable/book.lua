@@ -22,6 +22,8 @@ local counts = {}    -- what has been counted in this chapter
 local chapter = nil  -- "1", "A", or nil in a chapter without a number
 local chapters, appendices = 0, 0
 local kind = nil
+local homes = {}     -- name of a source file -> the identifier of its first heading
+local source = nil
 local errors = {}
 
 local function fail(message)
@@ -52,6 +54,7 @@ local function header(element)
   local level = element.level
   if level == 1 then
     counts = {}
+    homes[source] = homes[source] or element.identifier
     if element.classes:includes("unnumbered") or kind == "unnumbered" then
       chapter = nil
     elseif kind == "appendix" then
@@ -239,7 +242,7 @@ end
 local function div(element)
   local classes = element.classes
   if classes:includes("chapter") then
-    kind = element.attributes.kind
+    kind, source = element.attributes.kind, element.attributes.source
     if kind == "appendix" and appendices == 0 and latex then
       element.content:insert(1, raw("\\appendix"))
     end
@@ -325,13 +328,29 @@ local function cite(element)
   return links
 end
 
+-- A link to a source file, [text](../chapter.qmd#label), is one to its place in the book.
+local function file_link(element)
+  local file, label = element.target:match("([^/]+%.qmd)#?(.*)$")
+  if not file then return nil end
+  if not homes[file] then fail("no place for the link to " .. element.target) end
+  element.target = "#" .. (label ~= "" and label or homes[file] or "")
+  return element
+end
+
+-- A string in a formula comes with its punctuation escaped, which TeX would swallow.
+local function math_error(element)
+  if element.text:match("\\[.-]") then
+    fail("a formula holds a string that is not supported: " .. element.text)
+  end
+end
+
 local function raw_error(element)
   if element.text:match("^<!%-%-") then return {} end
   fail("raw " .. element.format .. " is not supported: " .. element.text:match("[^\n]*"))
 end
 
 function Pandoc(doc)
-  doc = doc:walk({ RawBlock = raw_error, RawInline = raw_error })
+  doc = doc:walk({ RawBlock = raw_error, RawInline = raw_error, Math = math_error })
   doc = doc:walk({
     traverse = "topdown",
     Header = header,
@@ -339,7 +358,7 @@ function Pandoc(doc)
     Para = paragraph,
     Plain = paragraph,
   })
-  doc = doc:walk({ Cite = cite })
+  doc = doc:walk({ Cite = cite, Link = file_link })
   for _, message in ipairs(errors) do io.stderr:write("[ERROR] " .. message .. "\n") end
   if #errors > 0 then os.exit(1) end
   return doc

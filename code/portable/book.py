@@ -25,14 +25,18 @@ FENCE = ":" * 16  # longer than any in a chapter
 FORMATS = ("html", "pdf", "notebooks")
 
 
-def render(root: Path, formats: Collection[str] = FORMATS) -> Project:
+def render(
+    root: Path, formats: Collection[str] = FORMATS, output: Path | None = None
+) -> Project:
     """Renders the book in the folder ``root``.
 
-    The output folder is replaced when all is done; until then, and where anything
-    fails, the previous one stays as it is. Where ``formats`` is only the notebooks,
-    they are put into the output folder that is there. Raises ``RenderError``.
+    The output folder, ``output`` or else the project's own, is replaced when all is
+    done; until then, and where anything fails, the previous one stays as it is. Where
+    ``formats`` is only the notebooks, they are put into the output folder that is
+    there. Raises ``RenderError``.
     """
     project = read_project(root)
+    output = output or project.output
     chapters = [_read(project, source) for source in project.sources]
     with tempfile.TemporaryDirectory(prefix="portable-") as folder:
         build, out = Path(folder, "build"), Path(folder, "book")
@@ -46,7 +50,8 @@ def render(root: Path, formats: Collection[str] = FORMATS) -> Project:
             notebook = execute(root, source, pieces)
             text = assemble(source, pieces, notebook, build / "figures")
             kind = "appendix" if source in project.appendices else "numbered"
-            texts.append(f'{FENCE} {{.chapter kind="{kind}"}}\n\n{text}\n\n{FENCE}')
+            head = f'{{.chapter kind="{kind}" source="{Path(source).name}"}}'
+            texts.append(f"{FENCE} {head}\n\n{text}\n\n{FENCE}")
             if "notebooks" in formats:
                 _write_notebook(pieces, notebook, out / "notebooks", Path(source).stem)
             print(f"{progress} {time.perf_counter() - start:.1f} s", flush=True)
@@ -55,9 +60,9 @@ def render(root: Path, formats: Collection[str] = FORMATS) -> Project:
         except PandocError as error:
             raise RenderError(_located(error.complaints, project)) from None
         if set(formats) == {"notebooks"}:
-            _replace(out / "notebooks", project.output / "notebooks")
+            _replace(out / "notebooks", output / "notebooks")
         else:
-            _replace(out, project.output)
+            _replace(out, output)
     return project
 
 
@@ -122,12 +127,14 @@ def _located(complaints: list[str], project: Project) -> str:
     lines = []
     for complaint in complaints:
         complaint = re.sub(r"^\[\w+\] |^Error running filter.*", "", complaint).strip()
-        named = re.search(r"(?:reference|citation|label) @?([\w:.-]+)", complaint)
+        named = re.search(
+            r"(?:reference|citation|label|link to) @?([\w:.-]+)", complaint
+        )
         raw = re.search(r"is not supported: (.*)", complaint)
         pattern = None
         if named:
             name = re.escape(named[1])
-            pattern = rf"[@#]{name}(?![\w-])|label: {name}$"
+            pattern = rf"[@#(]{name}(?![\w-])|label: {name}$"
         elif raw:
             pattern = re.escape(raw[1])
         if complaint:

@@ -20,7 +20,8 @@ SETUP = """\
 %matplotlib inline
 %config InlineBackend.figure_formats = {"svg", "pdf"}
 """
-MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!$|~^@'\"])")
+# What Quarto takes literally in a string, and no more, so that both show the same.
+MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]()>#+,\-.!])")
 
 
 class _Client(NotebookClient):
@@ -78,9 +79,7 @@ def execute(root: Path, source: str, pieces: list[Piece]) -> NotebookNode:
                 if piece.kind == "code":
                     client.execute_cell(cell, index)
                 else:
-                    cell.source = INLINE.sub(
-                        lambda match: _inline(client, match[2]), piece.text
-                    )
+                    cell.source = _with_values(client, piece.text, where)
             except CellExecutionError as error:
                 what = f"cell {piece.name}" if piece.kind == "code" else "the text here"
                 raise RenderError(
@@ -94,15 +93,19 @@ def execute(root: Path, source: str, pieces: list[Piece]) -> NotebookNode:
     return notebook
 
 
-def _inline(client: NotebookClient, expression: str) -> str:
-    """An inline expression's value as Markdown; text is taken literally."""
-    data = _value(client, expression)
-    if "text/markdown" in data:
-        return str(data["text/markdown"])
-    text = str(data.get("text/plain", ""))
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-        return MARKDOWN_SPECIAL.sub(r"\\\1", text[1:-1])
-    return text
+def _with_values(client: NotebookClient, text: str, where: str) -> str:
+    """Markdown with its inline expressions replaced; strings are taken literally."""
+
+    def value(match: re.Match[str]) -> str:
+        data = _value(client, match[2])
+        shown = str(data.get("text/markdown", data.get("text/plain", "")))
+        if "text/markdown" not in data and re.fullmatch(r"'.*'|\".*\"", shown, re.S):
+            shown = MARKDOWN_SPECIAL.sub(r"\\\1", shown[1:-1])
+        if not shown.strip():
+            raise RenderError(f"{where}: {match[2]} gives nothing to show")
+        return shown
+
+    return INLINE.sub(value, text)
 
 
 def _value(client: NotebookClient, code: str) -> dict[str, Any]:

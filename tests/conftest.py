@@ -1,0 +1,124 @@
+"""What several test files share."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bs4 import BeautifulSoup
+from pypdf import PdfReader
+
+ROOT = Path(__file__).parents[1]
+
+
+def page(path: Path) -> BeautifulSoup:
+    """An HTML page, parsed."""
+    return BeautifulSoup(path.read_text(), "html.parser")
+
+
+def words(text: str) -> str:
+    """``text`` with one space for every run of white space, and none around it."""
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def pdf_text(reader: PdfReader) -> str:
+    return words(" ".join(sheet.extract_text() for sheet in reader.pages))
+
+
+def bookmarks(reader: PdfReader) -> list[str]:
+    """The titles of a PDF's bookmarks of every level, in order."""
+
+    def titles(items: list[Any]) -> Iterator[str]:
+        for item in items:
+            if isinstance(item, list):
+                yield from titles(item)
+            else:
+                yield words(str(item.title))
+
+    return list(titles(reader.outline))
+
+
+def pictures(sheet: Any) -> list[Any]:
+    """What a page of a PDF draws as a unit: forms (vectors) and images (pixels)."""
+    items = sheet["/Resources"].get_object().get("/XObject", {})
+    return [item.get_object() for item in items.values()]
+
+
+def fonts(reader: PdfReader) -> dict[str, bool]:
+    """A PDF's fonts by name, and whether each is embedded."""
+    found: dict[str, bool] = {}
+
+    def visit(resources: Any) -> None:
+        resources = resources.get_object() if resources else {}
+        for font in resources.get("/Font", {}).values():
+            font = font.get_object()
+            base = font.get("/DescendantFonts", [font])[0].get_object()
+            descriptor = base.get("/FontDescriptor", {})
+            descriptor = descriptor.get_object() if descriptor else {}
+            embedded = font["/Subtype"] == "/Type3" or any(
+                key.startswith("/FontFile") for key in descriptor
+            )
+            found[str(font.get("/BaseFont", "Type3"))] = embedded
+        for item in resources.get("/XObject", {}).values():
+            item = item.get_object()
+            if item["/Subtype"] == "/Form":
+                visit(item.get("/Resources"))
+
+    for sheet in reader.pages:
+        visit(sheet.get("/Resources"))
+    return found
+
+
+def open_links(reader: PdfReader) -> tuple[int, list[str]]:
+    """How many links a PDF has within itself, and those that lead nowhere."""
+    names = set(reader.named_destinations)
+    count, lost = 0, []
+    for sheet in reader.pages:
+        for annotation in sheet.get("/Annots", []):
+            annotation = annotation.get_object()
+            action = annotation.get("/A", {})
+            action = action.get_object() if action else {}
+            name = action.get("/D") if action.get("/S") == "/GoTo" else None
+            if isinstance(name, str):
+                count += 1
+                if name not in names:
+                    lost.append(name)
+    return count, lost
+
+
+def lost_links(folder: Path) -> list[str]:
+    """The links, images, scripts and styles of HTML pages that lead to nothing here."""
+    pages = {path.resolve(): page(path) for path in folder.rglob("*.html")}
+    lost = []
+    for path, soup in pages.items():
+        for tag in soup.find_all(["a", "img", "script", "link"]):
+            target = tag.get("href") or tag.get("src")
+            if not target or str(target).startswith(("http://", "https://")):
+                continue
+            name, _, anchor = str(target).partition("#")
+            other = (path.parent / name).resolve() if name else path
+            if not other.exists() or (anchor and not pages[other].find(id=anchor)):
+                lost.append(f"{path.name}: {target}")
+    return lost
+
+
+def remote_requests(folder: Path) -> list[str]:
+    """What HTML pages, styles and scripts would ask another machine for."""
+    found = []
+    for path in folder.rglob("*.html"):
+        for tag in page(path).find_all(True):
+            loads = tag.name in ("script", "img", "link", "iframe", "source", "use")
+            for key in ("src", "href", "data", "srcset", "xlink:href"):
+                value = str(tag.get(key, ""))
+                if loads and re.match(r"(https?:)?//", value):
+                    found.append(f"{path.name}: {value}")
+            style = str(tag.get("style", "")) + (
+                tag.text if tag.name == "style" else ""
+            )
+            found += re.findall(r"url\(\s*['\"]?(?:https?:)?//[^)]*", style)
+    for path in [*folder.rglob("*.css"), *folder.rglob("*.js")]:
+        found += re.findall(
+            r"(?:url\(|@import|fetch\(|import\()\s*['\"]?(?:https?:)?//[^)]*",
+            path.read_text(),
+        )
+    return found
