@@ -1,4 +1,5 @@
-"""What the chapters share in showing things: figures in one style, tables, code."""
+"""What the chapters share in showing things: figures in one style, tables,
+formulas, code."""
 
 import inspect
 import textwrap
@@ -70,6 +71,11 @@ def table(
             )
         lines.append([str(cell).replace("|", r"\|") for cell in row])
     return Markdown("\n".join("| " + " | ".join(line) + " |" for line in lines))
+
+
+def math(text: str) -> Markdown:
+    """A displayed formula, from LaTeX."""
+    return Markdown(f"$$\n{text}\n$$")
 
 
 def source(*objects: Any) -> Markdown:

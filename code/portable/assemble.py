@@ -57,7 +57,7 @@ def _outputs(source: str, piece: Piece, cell: NotebookNode, figures: Path) -> li
         if "text/markdown" in data:
             texts.append(data["text/markdown"])
         elif "text/latex" in data:
-            texts.append(_display_math(data["text/latex"]))
+            texts.append(data["text/latex"])
         elif "image/svg+xml" in data:
             images.append(figures / f"{stem}.svg")
             images[-1].write_text(data["image/svg+xml"])
@@ -121,11 +121,6 @@ def _code(text: str, classes: str) -> str:
     fence = "`" * max(3, *(len(run) + 1 for run in re.findall(r"`+", text)), 0)
     dotted = " ".join(f".{name}" for name in classes.split())
     return f"{fence} {{{dotted}}}\n{text}\n{fence}"
-
-
-def _display_math(text: str) -> str:
-    inner = text.strip().strip("$").removeprefix("\\displaystyle").strip()
-    return f"$$\n{inner}\n$$"
 
 
 def _attribute(text: str) -> str:

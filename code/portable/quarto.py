@@ -11,8 +11,11 @@ from portable import RenderError
 
 OLDEST = (1, 5)
 
-# Quarto only warns of these; here they end the rendering.
-COMPLAINTS = re.compile(r"Unable to resolve crossref|[Cc]itation \S+ not found|WARN")
+# Quarto only warns of these; here they end the rendering. A kernel's own warnings,
+# which have a bar after the word, are not meant.
+COMPLAINTS = re.compile(
+    r"Unable to resolve crossref|[Cc]itation \S+ not found|WARN(ING)?\b(?! \|)"
+)
 
 
 def find_quarto() -> str | None:
