@@ -73,7 +73,7 @@ def table(
     return Markdown("\n".join("| " + " | ".join(line) + " |" for line in lines))
 
 
-def math(text: str) -> Markdown:
+def formula(text: str) -> Markdown:
     """A displayed formula, from LaTeX."""
     return Markdown(f"$$\n{text}\n$$")
 

@@ -1,0 +1,154 @@
+"""The book itself, rendered from the sources with the real data that is at hand."""
+
+import re
+from pathlib import Path
+
+import pytest
+from pypdf import PdfReader
+
+from conftest import (
+    ROOT,
+    bookmarks,
+    fonts,
+    lost_links,
+    open_links,
+    page,
+    pdf_text,
+    pictures,
+    remote_requests,
+    words,
+)
+from portable.book import render
+from portable.project import read_project
+
+PROBLEMS = {
+    "1": "01-recurrence",
+    "2": "02-attention",
+    "3": "03-linear-attention",
+    "4": "04-vision-transformer",
+    "5": "05-sentiment",
+}
+QUESTIONS = [
+    *("1", "2a", "2b", "2c", "3", "4"),
+    *("Q1a", "Q1b", "Q2a", "Q2b", "Q2c", "Q3a", "Q3b", "Q3c", "Q3d", "Q4a", "Q4b"),
+]
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("book") / "_book"
+    render(ROOT, output=output)
+    return output
+
+
+@pytest.fixture(scope="module")
+def pdf(book: Path) -> PdfReader:
+    return PdfReader(book / "report.pdf")
+
+
+@pytest.fixture(scope="module")
+def text(pdf: PdfReader) -> str:
+    return pdf_text(pdf)
+
+
+def test_every_source_has_a_page_and_a_notebook(book: Path) -> None:
+    for source in read_project(ROOT).sources:
+        path = Path(source)
+        assert (book / path.with_suffix(".html")).is_file()
+        assert (book / "notebooks" / f"{path.stem}.ipynb").is_file()
+
+
+def test_nothing_is_unresolved(book: Path, pdf: PdfReader, text: str) -> None:
+    assert lost_links(book) == []
+    count, lost = open_links(pdf)
+    assert count > 50 and lost == []
+    for path in book.rglob("*.html"):
+        assert not re.search(r"\?@|\?\?|\{\{<|`\{python\}", page(path).get_text()), path
+    assert not re.search(r"\?@|\?\?|\{\{<|`\{python\}", text)
+
+
+def test_every_question_is_answered_at_a_glance(book: Path, text: str) -> None:
+    report = page(book / "report.html")
+    rows = {}
+    for row in report.select("tbody tr"):
+        cells = row.find_all("td")
+        rows[words(cells[0].get_text())] = cells
+    assert list(rows) == QUESTIONS
+    for question, cells in rows.items():
+        assert len(words(cells[-2].get_text())) > 5, f"{question} has no answer"
+        assert cells[-1].select("a.ref, a"), f"{question} leads nowhere"
+    assert "Answers at a glance" in text
+
+
+def test_the_points_of_the_assignment_are_all_there(book: Path) -> None:
+    headings = [
+        words(head.get_text()) for head in page(book / "report.html").select("h2")
+    ]
+    points = [int(p) for head in headings for p in re.findall(r"\((\d) points\)", head)]
+    assert points == [3, 3, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("problem", "stem"), PROBLEMS.items())
+def test_a_chapter_opens_with_question_and_answer(
+    book: Path, problem: str, stem: str
+) -> None:
+    main = page(book / f"chapters/{stem}.html").select_one("main")
+    assert main
+    start = words(main.get_text())
+    assert start.startswith(problem)  # the chapter has the number of its problem
+    assert "Question. (" in start[:200]
+    quote = main.find("blockquote")
+    assert quote and words(quote.get_text()).startswith("Answer. ")
+
+
+def test_the_notebook_items_of_problem_5_stand_in_order(book: Path) -> None:
+    chapter = page(book / "chapters/05-sentiment.html")
+    headings = " ".join(words(h.get_text()) for h in chapter.select("h2, h3"))
+    found = re.findall(r"Q\d[a-d]", headings)
+    assert list(dict.fromkeys(found)) == [q for q in QUESTIONS if q.startswith("Q")]
+
+
+def test_no_cell_complains_on_the_page(book: Path, text: str) -> None:
+    for path in book.rglob("*.html"):
+        assert not page(path).select("pre.stderr"), path
+    assert "Warning" not in text and "Traceback" not in text
+
+
+def test_every_figure_has_a_caption_and_a_description(book: Path) -> None:
+    count = 0
+    for path in (book / "chapters").glob("*.html"):
+        for image in page(path).select("main img"):
+            count += 1
+            assert len(str(image.get("alt"))) > 20, f"{path.name}: {image.get('src')}"
+            figure = image.find_parent("figure")
+            assert figure, f"{path.name}: {image.get('src')} has no caption"
+    assert count >= 8
+
+
+def test_nothing_is_asked_of_another_machine(book: Path) -> None:
+    assert remote_requests(book) == []
+
+
+def test_the_pdf_is_whole(pdf: PdfReader, text: str) -> None:
+    assert len(pdf.pages) > 20
+    found = fonts(pdf)
+    assert found and all(found.values()), found
+    marks = " ".join(bookmarks(pdf))
+    for path in read_project(ROOT).sources:
+        first = (ROOT / path).read_text().splitlines()[0]
+        title = re.sub(r"^# | \{.*\}$", "", first)
+        assert title in marks, title
+    forms = [
+        item
+        for sheet in pdf.pages
+        for item in pictures(sheet)
+        if item["/Subtype"] == "/Form"
+    ]
+    assert len(forms) >= 8, "the figures are not vectors"
+
+
+def test_the_student_is_named(book: Path, text: str) -> None:
+    variables = read_project(ROOT).variables
+    for key in ("author", "netid", "course", "collaborators"):
+        assert str(variables[key]) in text
+        assert str(variables[key]) in page(book / "index.html").get_text()

@@ -1,0 +1,57 @@
+"""The two lists of dependencies agree, can be installed, and are what is installed."""
+
+import re
+import tomllib
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+import yaml
+
+from conftest import ROOT
+
+
+def pinned() -> list[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return list(project["dependencies"])
+
+
+def environment() -> list[Any]:
+    text = (ROOT / "environment.yml").read_text()
+    return list(yaml.safe_load(text)["dependencies"])
+
+
+@pytest.mark.parametrize("requirement", pinned())
+def test_what_is_pinned_is_what_runs(requirement: str) -> None:
+    # Installed with exactly this version, hence the version exists.
+    name, _, wanted = requirement.partition("==")
+    assert version(name).partition("+")[0] == wanted
+
+
+def test_conda_installs_the_same() -> None:
+    (pip,) = (entry["pip"] for entry in environment() if isinstance(entry, dict))
+    assert sorted(line for line in pip if "==" in line) == sorted(pinned())
+    assert [line for line in pip if "==" not in line] == [
+        "--constraint constraints.txt",
+        "--editable .",
+    ]
+
+
+def test_conda_brings_python_and_quarto() -> None:
+    names = {re.split("[=<>]", e)[0] for e in environment() if isinstance(e, str)}
+    assert names == {"python", "pip", "quarto"}
+
+
+def test_constraints_hold_the_pins() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    constraints = {line.replace("_", "-").lower() for line in lines}
+    assert {pin.replace("_", "-").lower() for pin in pinned()} <= constraints
+
+
+def test_the_workflow_renders_with_quarto_and_publishes() -> None:
+    text = (ROOT / ".github/workflows/publish.yml").read_text()
+    steps = yaml.safe_load(text)["jobs"]["publish"]["steps"]
+    actions = [step["uses"].partition("@")[0] for step in steps if "uses" in step]
+    assert "quarto-dev/quarto-actions/setup" in actions
+    assert "quarto-dev/quarto-actions/render" in actions
+    assert "actions/deploy-pages" in actions
