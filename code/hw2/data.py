@@ -1,9 +1,8 @@
-"""The data sets and the pretrained encoder: where they are found, and that they are the
-real ones.
+"""The data sets and the pretrained encoder: where they are, and that they are real.
 
-Each is looked for in a folder named by the environment, then where packages put it, then
-on the network, and each is checked by SHA-256 of its content, so that it does not matter
-where it came from.
+Each is looked for in a folder named by the environment, then where packages put it,
+then on the network, and each is checked by SHA-256 of its content, so that it does not
+matter where it came from.
 
 - ``HW2_FASHION_MNIST``: a folder with the four ``*-ubyte.gz`` files (or unpacked).
 - ``HW2_IMDB``: a folder with the layout of the Hub's ``stanfordnlp/imdb``.
@@ -63,15 +62,15 @@ IMDB_DIGESTS = {
     "test": "25f7ffe47b891cc62af5a7f77fba80a90795ff383aa87937d6ba047004d2a117",
 }
 
-# all-MiniLM-L6-v2 (Wang et al. 2020, arXiv:2002.10957): the digest of model.safetensors.
+# all-MiniLM-L6-v2 (Wang et al. 2020, arXiv:2002.10957): of model.safetensors.
 MINILM_DIGEST = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
 def fashion_mnist(split: Split) -> tuple[torch.Tensor, torch.Tensor]:
     """Images, uint8 (N, 1, 28, 28), and labels, int64 (N,); N is 60,000 or 10,000.
 
-    Raises ``MissingData`` where the data set can't be had, ``ValueError`` where a file is
-    not the published one.
+    Raises ``MissingData`` where the data set can't be had, ``ValueError`` where a file
+    is not the published one.
     """
     if split not in ("train", "test"):
         raise ValueError(f"split is {split!r}, expected 'train' or 'test'")
@@ -146,8 +145,8 @@ def imdb(split: Split) -> tuple[list[str], torch.Tensor]:
             rows = load_dataset("stanfordnlp/imdb", split=split, revision=IMDB_REVISION)
     except Exception as error:
         raise MissingData(
-            "IMDB is not here and the Hub is out of reach; set HW2_IMDB to a folder with "
-            "the layout of the Hub's stanfordnlp/imdb"
+            "IMDB is not here and the Hub is out of reach; set HW2_IMDB to a folder "
+            "with the layout of the Hub's stanfordnlp/imdb"
         ) from error
     reviews = sorted(zip(rows["label"], rows["text"], strict=True))
     sha = hashlib.sha256()

@@ -1,8 +1,8 @@
-"""Runs that take minutes are made once and kept, in a folder a run, whole or not at all.
+"""Runs that take minutes are made once and kept: a folder a run, whole or not at all.
 
-A run is found again by a key: the function, its configuration, the source of every module
-of this package that the function's module uses, and the version of torch. A change in any
-of them makes a new run; it can't be served an old one.
+A run is found again by a key: the function, its configuration, the source of every
+module of this package that the function's module uses, and the version of torch. A
+change in any of them makes a new run; an old one can't be mistaken for it.
 """
 
 import dataclasses
@@ -46,8 +46,8 @@ class Run:
     def note(self) -> Markdown:
         """One line for the page: what ran, when, where and for how long."""
         return Markdown(
-            f"*Run `{self.name}`: {self.date}, {self.hardware}, {self.seconds:.0f} s in "
-            f"all, seed {self.config.get('seed', 'none')}.*"
+            f"*Run `{self.name}`: {self.date}, {self.hardware}, {self.seconds:.0f} s "
+            f"in all, seed {self.config.get('seed', 'none')}.*"
         )
 
 
