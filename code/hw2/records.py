@@ -68,7 +68,7 @@ def run(
             "metrics": metrics,
             "date": datetime.date.today().isoformat(),
             "seconds": time.perf_counter() - start,
-            "hardware": f"{torch.get_num_threads()} cores of {_processor()}",
+            "hardware": _hardware(),
         }
         _keep(folder, about, tensors)
     about = json.loads((folder / "run.json").read_text())
@@ -113,9 +113,11 @@ def _keep(folder: Path, about: dict[str, Any], tensors: Tensors) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _processor() -> str:
-    """The processor's name where Linux tells it, else its architecture."""
+def _hardware() -> str:
+    """The cores that torch uses, and the processor's name where Linux tells it."""
+    cores = torch.get_num_threads()
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
-    return names[0] if names else os.uname().machine
+    processor = names[0] if names else os.uname().machine
+    return f"{cores} {'core' if cores == 1 else 'cores'} of {processor}"

@@ -32,9 +32,8 @@ class Config:
     mlp: int = 96
     dense_width: int = 256  # of the two hidden layers of the dense network
     epochs: int = 2
-    batch: int = 64
+    batch: int = 128
     lr: float = 4e-3
-    dense_lr: float = 2e-3
     weight_decay: float = 0.05
     held_out: int = 5000  # of the training images
     seed: int = 0
@@ -174,10 +173,7 @@ def experiment(config: Config) -> tuple[Metrics, Tensors]:
     )
     metrics: Metrics = {}
     models: dict[str, nn.Module] = {}
-    for name, network, lr in (
-        ("dense", Dense, config.dense_lr),
-        ("vit", ViT, config.lr),
-    ):
+    for name, network in (("dense", Dense), ("vit", ViT)):
         torch.manual_seed(config.seed)
         models[name] = model = network(config)
         history = fit(
@@ -186,7 +182,7 @@ def experiment(config: Config) -> tuple[Metrics, Tensors]:
             held_out,
             epochs=config.epochs,
             batch=config.batch,
-            lr=lr,
+            lr=config.lr,
             weight_decay=config.weight_decay,
             seed=config.seed,
             name=name,
