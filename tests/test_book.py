@@ -152,3 +152,19 @@ def test_the_student_is_named(book: Path, text: str) -> None:
     for key in ("author", "netid", "course", "collaborators"):
         assert str(variables[key]) in text
         assert str(variables[key]) in page(book / "index.html").get_text()
+
+
+def test_no_heading_is_left_at_the_foot_of_a_page(book: Path, pdf: PdfReader) -> None:
+    headings = {
+        words(heading.get_text())
+        for path in book.rglob("*.html")
+        for heading in page(path).select("main h1, main h2, main h3")
+    }
+    found = set()
+    for number, sheet in enumerate(pdf.pages, start=1):
+        lines = [words(line) for line in sheet.extract_text().splitlines()]
+        if lines[-1:] == [str(number)]:
+            lines.pop()
+        assert not lines or lines[-1] not in headings, f"page {number}: {lines[-1]}"
+        found |= headings.intersection(lines)
+    assert len(found) > 30, "the headings are not recognised in the PDF"

@@ -138,6 +138,7 @@ def test_subsets_are_disjoint_and_of_the_stated_size() -> None:
     assert len({text for texts, _ in parts.values() for text in texts}) == 48
     truth = dict(zip(*sentiment.sample(), strict=True))
     for texts, labels in parts.values():
+        assert 2 * labels.sum() == len(labels)
         assert labels.tolist() == [truth[text] for text in texts]
 
 
@@ -159,12 +160,19 @@ def test_subsets_of_imdb(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_subsets_too_large() -> None:
-    with pytest.raises(ValueError, match=r"\[17, 8\] reviews out of 24"):
-        sentiment.subsets(dataclasses.replace(SMALL, train_size=17))
+    with pytest.raises(ValueError, match=r"\[18, 8\] reviews.* out of 12"):
+        sentiment.subsets(dataclasses.replace(SMALL, train_size=18))
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("data", "imbd"), ("max_tokens", 513), ("train_size", 0)]
+    ("field", "value"),
+    [
+        ("data", "imbd"),
+        ("max_tokens", 513),
+        ("train_size", 0),
+        ("test_size", 25),
+        ("batch", 0),
+    ],
 )
 def test_config_refuses(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"{field} is {value!r}, expected"):

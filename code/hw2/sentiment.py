@@ -61,7 +61,11 @@ class Config:
             raise ValueError(f"data is {self.data!r}, expected 'imdb' or 'sample'")
         if not 2 < self.max_tokens <= 512:
             raise ValueError(f"max_tokens is {self.max_tokens}, expected 3 to 512")
-        for name in ("train_size", "valid_size", "test_size", "batch", "epochs"):
+        for name in ("train_size", "valid_size", "test_size"):
+            size = getattr(self, name)
+            if size < 2 or size % 2:
+                raise ValueError(f"{name} is {size}, expected an even number above 0")
+        for name in ("batch", "epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 1 or more")
 
@@ -87,11 +91,11 @@ def sample() -> Reviews:
 
 
 def subsets(config: Config) -> dict[str, Reviews]:
-    """The reviews to train, validate and test on, drawn without replacement.
+    """The reviews to train, validate and test on: each half positive, none twice.
 
-    The first two come from IMDB's training split and the third from its test split, or
-    from the first and the second half of the sample. Raises ``MissingData`` where IMDB
-    can't be had, ``ValueError`` where a subset is larger than what there is.
+    The first two are drawn from IMDB's training split and the third from its test
+    split, or from the first and the second half of the sample. Raises ``MissingData``
+    where IMDB can't be had, ``ValueError`` where there are too few reviews.
     """
     if config.data == "imdb":
         pool, held_out = data.imdb("train"), data.imdb("test")
@@ -108,12 +112,21 @@ def subsets(config: Config) -> dict[str, Reviews]:
 def _draw(
     reviews: Reviews, sizes: Sequence[int], generator: torch.Generator
 ) -> list[Reviews]:
+    """Subsets of the given sizes, without a review in common, each half positive."""
     texts, labels = reviews
-    if sum(sizes) > len(texts):
-        raise ValueError(f"subsets of {sizes} reviews out of {len(texts)}")
-    order = torch.randperm(len(texts), generator=generator)[: sum(sizes)]
-    parts = order.split(list(sizes))
-    return [([texts[i] for i in part.tolist()], labels[part]) for part in parts]
+    drawn: list[list[int]] = [[] for _ in sizes]
+    for label in (0, 1):
+        there = (labels == label).nonzero().squeeze(1)
+        if sum(sizes) > 2 * len(there):
+            raise ValueError(
+                f"subsets of {sizes} reviews, half of them with label {label}, "
+                f"out of {len(there)} with that label"
+            )
+        order = there[torch.randperm(len(there), generator=generator)].tolist()
+        for part, size in zip(drawn, sizes, strict=True):
+            part += order[: size // 2]
+            del order[: size // 2]
+    return [([texts[i] for i in part], labels[part]) for part in drawn]
 
 
 # The encoder

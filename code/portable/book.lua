@@ -166,14 +166,18 @@ local function table_float(div, body, caption)
     return pandoc.Figure(body, { pandoc.Plain(head) },
       { id = div.identifier, class = "table" })
   end
+  local rows = 0
   local blocks = pandoc.Blocks(body):walk({
     Table = function(element)
+      rows = #element.bodies[1].body
       element.caption = { long = { pandoc.Plain(head) } }
       element.identifier = div.identifier
       return element
     end,
   })
-  blocks:insert(1, raw("\\renewcommand{\\thetable}{" .. number .. "}"))
+  -- A table that is not long is not broken; the caption and the rules take five lines.
+  local space = rows < 30 and "\\needspace{" .. rows + 5 .. "\\baselineskip}" or ""
+  blocks:insert(1, raw(space .. "\\renewcommand{\\thetable}{" .. number .. "}"))
   return pandoc.Div(blocks)
 end
 
