@@ -176,7 +176,7 @@ local function table_float(div, body, caption)
     end,
   })
   -- A table that is not long is not broken; the caption and the rules take five lines.
-  local space = rows < 30 and "\\needspace{" .. rows + 5 .. "\\baselineskip}" or ""
+  local space = rows < 30 and "\\Needspace{" .. rows + 5 .. "\\baselineskip}" or ""
   blocks:insert(1, raw(space .. "\\renewcommand{\\thetable}{" .. number .. "}"))
   return pandoc.Div(blocks)
 end
