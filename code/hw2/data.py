@@ -24,7 +24,7 @@ class MissingData(RuntimeError):
     """A data set that is neither on this machine nor within reach of it."""
 
 
-# Fashion-MNIST (Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747). The digests are of the
+# FashionMNIST (Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747). The digests are of the
 # unpacked files: the gzip headers differ from mirror to mirror.
 FASHION_MNIST_DIGESTS = {
     "train-images-idx3-ubyte": (
@@ -100,7 +100,7 @@ def _fashion_mnist_folder() -> Path:
         FashionMNIST(str(DOWNLOADS), download=True)
     except Exception as error:
         raise MissingData(
-            "Fashion-MNIST is not here and could not be downloaded; install Debian's "
+            "FashionMNIST is not here and could not be downloaded; install Debian's "
             "dataset-fashion-mnist or set HW2_FASHION_MNIST to a folder with its files"
         ) from error
     return downloaded

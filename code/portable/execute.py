@@ -67,6 +67,7 @@ def execute(root: Path, source: str, pieces: list[Piece]) -> NotebookNode:
         config=Config({"KernelManager": {"transport_encryption": "auto"}}),
         timeout=None,
         kernel_name="python3",
+        shutdown_kernel="immediate",  # it has nothing to save, and exits slowly
         resources={"metadata": {"path": str(root)}},
     )
     # The same figure gets the same bytes at every render.
