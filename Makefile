@@ -27,8 +27,8 @@ test: .venv/ready
 	$(BIN)/pytest
 
 .venv/ready: pyproject.toml constraints.txt | latex
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python 3.11 or newer is needed; $(PYTHON) is older. Say make PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' || \
+	  { echo "Python 3.11 or 3.12 is needed; $(PYTHON) is another one. Say make PYTHON=..."; exit 1; }
 	@echo "Installing the Python packages into .venv: a few minutes, 6 GB"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .

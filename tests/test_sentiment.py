@@ -1,6 +1,7 @@
 """The sentiment model: what it reads, how it learns, and what it says of any text."""
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -192,7 +193,8 @@ def test_without_imdb_the_sample_is_taken(
     def offline(*args: Any, **kwargs: Any) -> None:
         raise ConnectionError("no network")
 
-    monkeypatch.setattr("datasets.load_dataset", offline)
+    monkeypatch.setattr("huggingface_hub.get_session", offline)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
     monkeypatch.delenv("HW2_IMDB", raising=False)
     if named:
         monkeypatch.setenv("HW2_IMDB", str(tmp_path / "nowhere"))
@@ -201,6 +203,41 @@ def test_without_imdb_the_sample_is_taken(
     config = sentiment.config_here()
     assert config.data == "sample"
     assert len(sentiment.subsets(config)["test"][0]) == config.test_size
+
+
+def test_the_hubs_layout_is_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its README names a third split, which is not downloaded."""
+    (tmp_path / "plain_text").mkdir()
+    (tmp_path / "README.md").write_text(
+        "---\nconfigs:\n- config_name: plain_text\n  data_files:\n"
+        "  - split: train\n    path: plain_text/train-*\n"
+        "  - split: unsupervised\n    path: plain_text/unsupervised-*\n---\n"
+    )
+    rows = Dataset.from_dict({"text": ["Good.", "Bad."], "label": [1, 0]})
+    rows.to_parquet(tmp_path / "plain_text" / "train-00000-of-00001.parquet")
+    digest = hashlib.sha256(b"0\tBad.\n1\tGood.\n").hexdigest()
+    monkeypatch.setitem(data.IMDB_DIGESTS, "train", digest)
+    monkeypatch.delenv("HW2_IMDB", raising=False)
+    monkeypatch.setattr("huggingface_hub.get_session", lambda: None)
+    monkeypatch.setattr(
+        "huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path)
+    )
+    texts, labels = data.imdb("train")
+    assert (texts, labels.tolist()) == (["Bad.", "Good."], [0, 1])
+    with pytest.raises(data.MissingData, match=r"no test-\*\.parquet"):
+        data.imdb("test")
+
+
+def test_an_edited_sample_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "sample_reviews.csv"
+    path.write_bytes(sentiment.SAMPLE.read_bytes() + b"1,More.\n")
+    monkeypatch.setattr(sentiment, "SAMPLE", path)
+    with pytest.raises(ValueError, match="SHA-256"):
+        sentiment.sample()
 
 
 def test_tampered_imdb_is_refused(

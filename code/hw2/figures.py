@@ -22,7 +22,7 @@ BLUE, ORANGE, GREEN, RED, PURPLE, GREY = (
 )
 
 STYLE = {
-    "figure.figsize": (6.0, 3.2),  # inches; the text of the PDF is 6.1 wide
+    "figure.figsize": (6.0, 3.2),  # inches; the text of the PDF is 6.3 wide
     "figure.constrained_layout.use": True,
     "figure.facecolor": "white",
     "font.family": "sans-serif",

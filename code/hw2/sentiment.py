@@ -9,6 +9,8 @@ Shapes: N reviews, T tokens, d the encoder's width.
 
 import copy
 import csv
+import hashlib
+import io
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ from hw2 import data
 from hw2.records import Metrics, Run, Tensors
 
 SAMPLE = Path(__file__).with_name("sample_reviews.csv")
+SAMPLE_DIGEST = "2b2217c27647d855b64acaf6530042b3ecaa5bbd2955f5aad88eb11e2df55042"
 
 GIVEN = ("Justice League is terrible. I hated it.", "Avengers was great!!")  # Q4a
 # Q4b: the first uses the words of a bad review, the second those of a good one.
@@ -83,15 +86,22 @@ def config_here() -> Config:
 
 
 def sample() -> Reviews:
-    """The reviews written for this project, positive and negative in turn."""
-    with SAMPLE.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    """The reviews written for this project, positive and negative in turn.
+
+    Raises ``ValueError`` where the file is not the one with ``SAMPLE_DIGEST``, which
+    is here so that runs on an older one are not taken for runs on this one.
+    """
+    content = SAMPLE.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != SAMPLE_DIGEST:
+        raise ValueError(f"{SAMPLE} has SHA-256 {digest}, expected {SAMPLE_DIGEST}")
+    rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
     labels = torch.tensor([int(row["label"]) for row in rows])
     return [row["text"] for row in rows], labels
 
 
 def subsets(config: Config) -> dict[str, Reviews]:
-    """The reviews to train, validate and test on: each half positive, none twice.
+    """The reviews to train, validate and test on: each half positive, no row twice.
 
     The first two are drawn from IMDB's training split and the third from its test
     split, or from the first and the second half of the sample. Raises ``MissingData``

@@ -1,7 +1,7 @@
 -- Gives a whole book its numbers and resolves its references, for HTML and for LaTeX.
 --
 -- The book comes as one document: a Div of class `chapter` for each source file, with the
--- attribute `kind`: numbered, unnumbered or appendix. What cannot be resolved is written
+-- attribute `kind`: numbered or appendix. What cannot be resolved is written
 -- to stderr, a line each, and pandoc ends with an error.
 
 local latex = FORMAT == "latex"
@@ -55,7 +55,7 @@ local function header(element)
   if level == 1 then
     counts = {}
     homes[source] = homes[source] or element.identifier
-    if element.classes:includes("unnumbered") or kind == "unnumbered" then
+    if element.classes:includes("unnumbered") then
       chapter = nil
     elseif kind == "appendix" then
       appendices = appendices + 1

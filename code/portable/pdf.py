@@ -71,7 +71,5 @@ def write_pdf(
     problems += re.findall(r"^Missing character: .*", text, re.MULTILINE)
     problems += re.findall(r"^LaTeX Warning: .*undefined.*", text, re.MULTILINE)
     if done.returncode or problems:
-        raise RenderError(
-            f"LaTeX: {'; '.join(problems) or done.stdout[-500:]} (see {log})"
-        )
+        raise RenderError(f"LaTeX: {'; '.join(problems) or done.stdout[-500:]}")
     shutil.copy(build / f"{name}.pdf", out / project.pdf_name)
