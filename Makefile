@@ -3,7 +3,7 @@
 # make clean    removes what these made, but not .venv
 #
 # Both first set up what they need: a virtual environment in .venv, and, for root on
-# Debian, the LaTeX packages.
+# Debian, the LaTeX packages and FashionMNIST.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -35,10 +35,13 @@ test: .venv/ready
 	@touch $@
 
 latex:
-	@if which $(LATEX_COMMANDS) >/dev/null 2>&1 && kpsewhich $(LATEX_FILES) >/dev/null; then \
+	@apt() { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; }; \
+	images() { [ -n "$$HW2_FASHION_MNIST" ] || [ -d /usr/share/datasets/fashion-mnist ]; }; \
+	if which $(LATEX_COMMANDS) >/dev/null 2>&1 && kpsewhich $(LATEX_FILES) >/dev/null \
+	  && { images || ! apt; }; then \
 	  exit 0; \
-	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo "Installing LaTeX: a minute or two"; \
+	elif apt; then \
+	  echo "Installing LaTeX and FashionMNIST: a minute or two"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 	    apt-get install -qq --no-install-recommends $(DEBIAN_PACKAGES) >/dev/null; \
 	else \

@@ -94,11 +94,13 @@ def test_a_chapter_opens_with_question_and_answer(
 ) -> None:
     main = page(book / f"chapters/{stem}.html").select_one("main")
     assert main
+    quotes = main.find_all("blockquote")
+    if words(quotes[0].get_text()).startswith("Note. IMDB could not be had"):
+        quotes.pop(0).extract()
     start = words(main.get_text())
     assert start.startswith(problem)  # the chapter has the number of its problem
     assert "Question. (" in start[:200]
-    quote = main.find("blockquote")
-    assert quote and words(quote.get_text()).startswith("Answer. ")
+    assert words(quotes[0].get_text()).startswith("Answer. ")
 
 
 def test_the_notebook_items_of_problem_5_stand_in_order(book: Path) -> None:
