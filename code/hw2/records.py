@@ -43,6 +43,14 @@ class Run:
     seconds: float
     hardware: str
 
+    def part(self, prefix: str) -> Tensors:
+        """The tensors whose names begin with ``prefix``, by what follows it."""
+        return {
+            name.removeprefix(prefix): tensor
+            for name, tensor in self.tensors.items()
+            if name.startswith(prefix)
+        }
+
     def note(self) -> Markdown:
         """One line for the page: what ran, when, where and for how long."""
         return Markdown(

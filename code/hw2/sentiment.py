@@ -9,7 +9,6 @@ Shapes: N reviews, T tokens, d the encoder's width.
 
 import copy
 import csv
-import hashlib
 import io
 import time
 from collections.abc import Iterable, Sequence
@@ -24,11 +23,12 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
-from transformers import BertModel, BertTokenizer
+from transformers import BertConfig, BertModel, BertTokenizer
 from transformers.utils import logging
 
 from hw2 import data
 from hw2.records import Metrics, Run, Tensors
+from hw2.training import count_parameters
 
 SAMPLE = Path(__file__).with_name("sample_reviews.csv")
 SAMPLE_DIGEST = "2b2217c27647d855b64acaf6530042b3ecaa5bbd2955f5aad88eb11e2df55042"
@@ -91,10 +91,7 @@ def sample() -> Reviews:
     Raises ``ValueError`` where the file is not the one with ``SAMPLE_DIGEST``, which
     is here so that runs on an older one are not taken for runs on this one.
     """
-    content = SAMPLE.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != SAMPLE_DIGEST:
-        raise ValueError(f"{SAMPLE} has SHA-256 {digest}, expected {SAMPLE_DIGEST}")
+    content = data.verified(SAMPLE.read_bytes(), SAMPLE_DIGEST, SAMPLE)
     rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
     labels = torch.tensor([int(row["label"]) for row in rows])
     return [row["text"] for row in rows], labels
@@ -290,9 +287,13 @@ def freeze(module: nn.Module) -> None:
     module.requires_grad_(False)
 
 
-def count_parameters(module: nn.Module) -> int:
-    """The number of parameters that training changes."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+def bert_base_parameters() -> tuple[int, int]:
+    """What training changes with bert-base-uncased: without freezing it, and with."""
+    with torch.device("meta"):  # which has shapes but no memory
+        model = BertGruSentiment(BertModel(BertConfig()))
+    trained = count_parameters(model)
+    freeze(model.encoder)
+    return trained, count_parameters(model)
 
 
 # Q3: training and evaluation
@@ -467,11 +468,5 @@ def load(run: Run) -> Predictor:
     encoder, tokenizer = minilm()
     freeze(encoder)
     model = BertGruSentiment(encoder, config.hidden, config.layers, config.dropout)
-    model.head.load_state_dict(
-        {
-            name.removeprefix("head."): tensor
-            for name, tensor in run.tensors.items()
-            if name.startswith("head.")
-        }
-    )
+    model.head.load_state_dict(run.part("head."))
     return Predictor(model.eval(), tokenizer, config.max_tokens)

@@ -113,6 +113,17 @@ def correct(logits: Tensor, labels: Tensor) -> int:
     return int((logits.argmax(dim=1) == labels).sum())
 
 
+def count_parameters(module: nn.Module) -> int:
+    """The number of parameters that training changes."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def share(correct: int, total: int) -> str:
+    """An accuracy and its 95% interval (see ``interval``), as text."""
+    low, high = interval(correct, total)
+    return f"{correct / total:.1%} ({low:.1%} to {high:.1%})"
+
+
 def interval(correct: int, total: int) -> tuple[float, float]:
     """The 95% interval (Wilson 1927) of an accuracy of ``correct`` out of ``total``.
 

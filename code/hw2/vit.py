@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hw2 import data
 from hw2.records import Metrics, Run, Tensors
-from hw2.training import correct, fit, hold_out, predict
+from hw2.training import correct, count_parameters, fit, hold_out, predict
 
 SIDE = 28  # pixels
 CLASSES = 10
@@ -187,7 +187,7 @@ def experiment(config: Config) -> tuple[Metrics, Tensors]:
             seed=config.seed,
             name=name,
         )
-        metrics[name] = {"parameters": parameters(model), "history": history}
+        metrics[name] = {"parameters": count_parameters(model), "history": history}
 
     images, labels = data.fashion_mnist("test")
     tensors: Tensors = {}
@@ -201,19 +201,8 @@ def experiment(config: Config) -> tuple[Metrics, Tensors]:
     return metrics, tensors
 
 
-def parameters(model: nn.Module) -> int:
-    """The number of trainable parameters."""
-    return sum(part.numel() for part in model.parameters())
-
-
 def load(run: Run) -> ViT:
     """The trained model of a run of ``experiment``, in evaluation mode."""
     model = ViT(Config(**run.config))
-    model.load_state_dict(
-        {
-            name.removeprefix("vit."): tensor
-            for name, tensor in run.tensors.items()
-            if name.startswith("vit.")
-        }
-    )
+    model.load_state_dict(run.part("vit."))
     return model.eval()
