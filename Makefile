@@ -1,8 +1,10 @@
-# make report   renders the book to _book/
-# make test     checks the code and runs every test
-# make clean    removes what these made, but not .venv
+# make report      renders the book to _book/
+# make test        checks the code and runs every test
+# make record      makes the recorded runs that are stale or missing; RUN=name for one
+# make reproduce   makes the recorded runs again and compares; RUN=name for one
+# make clean       removes what these made, but neither .venv nor records
 #
-# Both first set up what they need: a virtual environment in .venv, and, for root on
+# All first set up what they need: a virtual environment in .venv, and, for root on
 # Debian, the LaTeX packages and FashionMNIST.
 
 PYTHON ?= python3
@@ -15,7 +17,7 @@ DEBIAN_PACKAGES := latexmk lmodern texlive-luatex texlive-latex-recommended \
   texlive-latex-extra texlive-fonts-recommended dataset-fashion-mnist \
   $(shell $(PYTHON) -c 'import ensurepip' 2>/dev/null || echo python3-venv)
 
-.PHONY: report test latex clean
+.PHONY: report test record reproduce latex clean
 
 report: .venv/ready
 	@$(BIN)/python -m portable
@@ -25,6 +27,9 @@ test: .venv/ready
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+record reproduce: .venv/ready
+	@$(BIN)/python -m hw2 $@ $(RUN)
 
 .venv/ready: pyproject.toml constraints.txt | latex
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' || \
@@ -52,4 +57,4 @@ latex:
 	fi
 
 clean:
-	rm -rf _book _runs .quarto .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf _book records/.[a-z]* .quarto .pytest_cache .mypy_cache .ruff_cache .hypothesis

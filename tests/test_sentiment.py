@@ -1,5 +1,6 @@
 """The sentiment model: what it reads, how it learns, and what it says of any text."""
 
+import csv
 import dataclasses
 import hashlib
 from collections.abc import Iterator
@@ -15,14 +16,12 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 from transformers import BertConfig, BertModel
 
-from hw2 import data, sentiment
-from hw2.records import Run
+from hw2 import data, records, sentiment
+from hw2.records import Checkpoint, Run
 from hw2.sentiment import BertGruSentiment, Config, Encoded, GruHead, Predictor
 from hw2.training import count_parameters
 
-SMALL = Config(
-    data="sample", train_size=16, valid_size=8, test_size=24, batch=4, hidden=32
-)
+SMALL = Config(train_size=16, valid_size=8, test_size=24, batch=4, hidden=32)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,12 +33,28 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+def sample() -> sentiment.Reviews:
+    """Reviews written for these tests, positive and negative in turn."""
+    with open(Path(__file__).with_name("sample_reviews.csv"), newline="") as file:
+        rows = list(csv.DictReader(file))
+    labels = torch.tensor([int(row["label"]) for row in rows])
+    return [row["text"] for row in rows], labels
+
+
+def halves(split: str) -> sentiment.Reviews:
+    """The sample in the place of IMDB: a half for each split."""
+    texts, labels = sample()
+    half = slice(24) if split == "train" else slice(24, 48)
+    return texts[half], labels[half]
+
+
 @pytest.fixture(scope="module")
-def result() -> Run:
-    """A run on the sample, not kept."""
-    metrics, tensors = sentiment.experiment(SMALL)
-    config = dataclasses.asdict(SMALL)
-    return Run("test", config, metrics, tensors, "2024-03-25", 1.0, "a computer")
+def result(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run on the sample."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "imdb", halves)
+        folder = tmp_path_factory.mktemp("records") / "test"
+        return records.make(folder, sentiment.experiment, SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +129,7 @@ def test_parameters_with_bert_base() -> None:
 
 
 def test_logits_depend_on_tokens_alone(predictor: Predictor) -> None:
-    texts, _ = sentiment.sample()
+    texts, _ = sample()
     ids = sentiment.tokenize(predictor.tokenizer, texts[:6], 64)
     with torch.no_grad():
         together = predictor.model(*sentiment.pad(ids))
@@ -133,13 +148,16 @@ def test_padding_before_a_token_is_refused(
 # Data
 
 
-def test_subsets_are_disjoint_and_of_the_stated_size() -> None:
+def test_subsets_are_disjoint_and_of_the_stated_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(data, "imdb", halves)
     parts = sentiment.subsets(SMALL)
     sizes = {name: len(texts) for name, (texts, _) in parts.items()}
     assert sizes == {"train": 16, "valid": 8, "test": 24}
     assert all(len(texts) == len(labels) for texts, labels in parts.values())
     assert len({text for texts, _ in parts.values() for text in texts}) == 48
-    truth = dict(zip(*sentiment.sample(), strict=True))
+    truth = dict(zip(*sample(), strict=True))
     for texts, labels in parts.values():
         assert 2 * labels.sum() == len(labels)
         assert labels.tolist() == [truth[text] for text in texts]
@@ -162,7 +180,8 @@ def test_subsets_of_imdb(monkeypatch: pytest.MonkeyPatch) -> None:
     assert other["test"][0] != parts["test"][0]
 
 
-def test_subsets_too_large() -> None:
+def test_subsets_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "imdb", halves)
     with pytest.raises(ValueError, match=r"\[18, 8\] reviews.* out of 12"):
         sentiment.subsets(dataclasses.replace(SMALL, train_size=18))
 
@@ -170,7 +189,6 @@ def test_subsets_too_large() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("data", "imbd"),
         ("max_tokens", 513),
         ("train_size", 0),
         ("test_size", 25),
@@ -183,13 +201,13 @@ def test_config_refuses(field: str, value: Any) -> None:
 
 
 def test_sample_is_balanced_and_without_repeats() -> None:
-    texts, labels = sentiment.sample()
+    texts, labels = sample()
     assert len(texts) == len(set(texts)) == 48
     assert labels.tolist() == [1, 0] * 24
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_without_imdb_the_sample_is_taken(
+def test_a_missing_imdb_is_said(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, named: bool
 ) -> None:
     def offline(*args: Any, **kwargs: Any) -> None:
@@ -202,9 +220,6 @@ def test_without_imdb_the_sample_is_taken(
         monkeypatch.setenv("HW2_IMDB", str(tmp_path / "nowhere"))
     with pytest.raises(data.MissingData, match="HW2_IMDB"):
         data.imdb("train")
-    config = sentiment.config_here()
-    assert config.data == "sample"
-    assert len(sentiment.subsets(config)["test"][0]) == config.test_size
 
 
 def test_the_hubs_layout_is_read(
@@ -232,16 +247,6 @@ def test_the_hubs_layout_is_read(
         data.imdb("test")
 
 
-def test_an_edited_sample_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    path = tmp_path / "sample_reviews.csv"
-    path.write_bytes(sentiment.SAMPLE.read_bytes() + b"1,More.\n")
-    monkeypatch.setattr(sentiment, "SAMPLE", path)
-    with pytest.raises(ValueError, match="SHA-256"):
-        sentiment.sample()
-
-
 def test_tampered_imdb_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -252,7 +257,7 @@ def test_tampered_imdb_is_refused(
         rows.to_parquet(folder / f"{split}-00000-of-00001.parquet")
     monkeypatch.setenv("HW2_IMDB", str(tmp_path))
     with pytest.raises(ValueError, match="SHA-256"):
-        sentiment.config_here()
+        data.imdb("train")
 
 
 # Batches, states
@@ -274,10 +279,11 @@ def test_batches_hold_every_review_once(
 
 
 def test_encode_keeps_order_and_length(predictor: Predictor) -> None:
-    texts, _ = sentiment.sample()
+    texts, _ = sample()
     encoder = predictor.model.encoder
     ids = sentiment.tokenize(predictor.tokenizer, texts[:5], 32)
-    states = sentiment.encode(encoder, ids, batch=2)
+    states, seconds = sentiment.encode(encoder, ids, batch=2)
+    assert seconds > 0
     for row, found in zip(ids, states, strict=True):
         with torch.no_grad():
             expected = encoder(input_ids=torch.tensor([row])).last_hidden_state[0]
@@ -297,19 +303,19 @@ def test_binary_accuracy() -> None:
 
 def test_epochs_reduce_the_loss_on_the_sample(predictor: Predictor) -> None:
     torch.manual_seed(0)
-    texts, labels = sentiment.sample()
+    texts, labels = sample()
     ids = sentiment.tokenize(predictor.tokenizer, texts[:24], 32)
-    reviews = Encoded(sentiment.encode(predictor.model.encoder, ids), labels[:24])
+    reviews = Encoded(sentiment.encode(predictor.model.encoder, ids)[0], labels[:24])
     head = GruHead(384, 32, 2, 0.25)
     before, _, _ = sentiment.evaluate_epoch(head, reviews)
     optimiser, generator = torch.optim.Adam(head.parameters()), torch.Generator()
     for _ in range(10):
-        loss, accuracy, losses = sentiment.train_epoch(
-            head, reviews, optimiser, 8, generator
-        )
+        rows: list[tuple[float, float]] = []
+        parts = sentiment.batches(reviews.lengths, 8, generator)
+        loss, accuracy = sentiment.train_epoch(head, reviews, optimiser, parts, rows)
     after, right, logits = sentiment.evaluate_epoch(head, reviews)
-    assert len(losses) == 3 and loss == pytest.approx(sum(losses) / 3)
-    assert 0 <= accuracy <= 1
+    assert len(rows) == 3 and loss == pytest.approx(sum(row[0] for row in rows) / 3)
+    assert accuracy == pytest.approx(sum(row[1] for row in rows) / 3)
     assert after < 0.5 * before and right > 0.9
     assert right == sentiment.binary_accuracy(logits, labels[:24])
 
@@ -337,29 +343,55 @@ def test_the_epoch_with_the_best_validation_loss_is_kept(
     monkeypatch.setattr(sentiment, "evaluate_epoch", evaluate)
     reviews = Encoded([torch.randn(4, 6) for _ in range(8)], torch.arange(8) % 2)
     config = dataclasses.replace(SMALL, epochs=4)
-    history, best = sentiment.fit(GruHead(6, 3, 2, 0.0), reviews, reviews, config)
+    head = GruHead(6, 3, 2, 0.0)
+    history, best = sentiment.fit(head, reviews, reviews, config, Checkpoint())
     assert [row["valid_loss"] for row in history] == [0.5, 0.3, 0.4, 0.3]
     assert best["linear.bias"].item() == seen[1] != seen[3]
 
 
-def test_experiment_is_reproducible_and_whole(result: Run) -> None:
-    metrics, tensors = sentiment.experiment(SMALL)
-    assert len(metrics["history"]) == SMALL.epochs
-    assert torch.equal(tensors["logits"], result.tensors["logits"])
-    accuracy = sentiment.binary_accuracy(tensors["logits"], tensors["labels"])
-    assert metrics["test"]["accuracy"] == accuracy
+def test_the_run_is_whole(result: Run) -> None:
+    assert len(result.metrics["history"]) == SMALL.epochs
+    logits, labels = result.predictions["logits"], result.predictions["labels"]
+    accuracy = sentiment.binary_accuracy(logits, labels)
+    assert result.scores["accuracy"].value == pytest.approx(accuracy)
+    assert all(weight.dtype == torch.half for weight in result.weights.values())
+    for name, size in (("train", 16), ("valid", 8), ("test", 24)):
+        of = result.metrics["reviews"][name]
+        assert (of["count"], of["positive"]) == (size, size // 2)
+        assert of["to_train_on"] == (size if name == "train" else 0)
+        assert of["cut"] == 0 and of["seconds"] > 0
+
+
+def test_the_recorded_model_predicts_what_it_predicted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By its name, on reviews of IMDB where it is at hand."""
+    monkeypatch.setenv("HW2_TRAIN", "never")
+    config = sentiment.RUNS["sentiment"]
+    run = records.run("sentiment", sentiment.experiment, config)
+    try:
+        texts, labels = sentiment.subsets(config)["test"]
+    except data.MissingData as missing:
+        pytest.skip(str(missing))
+    assert torch.equal(labels, run.predictions["labels"])
+    some = slice(470, 530)  # of both kinds
+    found = torch.tensor(sentiment.load("sentiment").predict_proba(texts[some]))
+    # the run's states were in half precision
+    expected = run.predictions["logits"][some].sigmoid()
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.05)
 
 
 # Prediction
 
 
 def test_a_loaded_run_predicts_what_it_predicted(
-    result: Run, predictor: Predictor
+    result: Run, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(data, "imdb", halves)
     texts, _ = sentiment.subsets(SMALL)["test"]
     found = torch.tensor(predictor.predict_proba(texts))
     # the run's states were in half precision
-    expected = result.tensors["logits"].sigmoid()
+    expected = result.predictions["logits"].sigmoid()
     torch.testing.assert_close(found, expected, rtol=0, atol=0.02)
 
 

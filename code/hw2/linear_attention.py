@@ -14,8 +14,15 @@ All raise ``ValueError`` if that fails, if an input is empty or not finite, or i
 or types do not match, and ``TypeError`` for inputs that are not floating-point.
 """
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 from torch import Tensor
+
+from hw2.records import Checkpoint, Outcome, Score, Scores, Tensors, scored_by
 
 
 def quadratic(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -78,3 +85,74 @@ def _nonzero(normaliser: Tensor) -> Tensor:
             "the normaliser, the sum over j of q_i . k_j, must be finite and not 0"
         )
     return normaliser
+
+
+# How long they take
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What is timed: both orders of multiplication, for T = 2^first to 2^last."""
+
+    first: int = 7
+    last: int = 12
+    d: int = 64  # of queries, keys and values
+    least_calls: int = 3
+    least_ms: float = 50.0  # in all calls together
+    seed: int = 0
+
+
+def features(
+    T: int, d: int = 64, seed: int = 0, dtype: torch.dtype = torch.float64
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Random queries and keys, made positive by elu(x) + 1, and values; (T, d) each."""
+    generator = torch.Generator().manual_seed(seed)
+    q, k, v = torch.randn(3, T, d, generator=generator, dtype=dtype)
+    return torch.nn.functional.elu(q) + 1, torch.nn.functional.elu(k) + 1, v
+
+
+def milliseconds(
+    attention: Callable[[Tensor, Tensor, Tensor], Tensor], T: int, config: Timing
+) -> float:
+    """Processor time of the fastest of several calls in single precision."""
+    q, k, v = features(T, config.d, config.seed, torch.float32)
+    times: list[float] = []
+    while len(times) < config.least_calls or sum(times) < config.least_ms:
+        start = time.process_time()
+        attention(q, k, v)
+        times.append(1000 * (time.process_time() - start))
+    return min(times)
+
+
+def score(predictions: Tensors) -> Scores:
+    """The power of T by which each time grows over the three longest sequences.
+
+    The tolerance is for the caches and the clocks of other machines, which move such a
+    slope by tenths.
+    """
+    tokens = predictions["tokens"][-3:].double().log()
+    slopes = {
+        name: np.polyfit(tokens, predictions[name][-3:].log(), 1)[0]
+        for name in ("quadratic", "linear")
+    }
+    return {name: Score(float(slope), 0.3) for name, slope in slopes.items()}
+
+
+@scored_by(score)
+def experiment(config: Timing, _: Checkpoint) -> Outcome:
+    """Time both on one core: milliseconds under their names, by ``tokens``."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        tokens = [2**n for n in range(config.first, config.last + 1)]
+        times = {
+            attention.__name__: [milliseconds(attention, T, config) for T in tokens]
+            for attention in (quadratic, linear)
+        }
+    finally:
+        torch.set_num_threads(threads)
+    columns = {name: torch.tensor(c).double() for name, c in times.items()}
+    return Outcome({}, {"tokens": torch.tensor(tokens), **columns}, {})
+
+
+RUNS = {"linear-attention": Timing()}

@@ -1,124 +1,342 @@
-"""Runs that take minutes are made once and kept: a folder a run, whole or not at all.
+"""Results of runs that take minutes are recorded, and can't outlive what gave them.
 
-A run is found again by a key: the function, its configuration, the source of every
-module of this package that the function's module uses, and the version of torch. A
-change in any of them makes a new run; an old one can't be mistaken for it.
+A record is a folder of ``records/``, written whole or not at all:
+
+- ``run.json``: the fingerprint (see ``provenance``), date, machine, seconds, versions,
+  the metrics, and the scores;
+- ``predictions.safetensors``, what the scores and the figures are computed from;
+- ``weights.safetensors``, if the run trains a model;
+- ``SHA256SUMS`` of all of these, which ``sha256sum --check`` reads, too.
+
+A record that is stale or missing is made where it is asked for, unless the variable
+``HW2_TRAIN`` is ``never``; then it is an error. A run that is stopped, by whatever,
+goes on from its last checkpoint when it is asked for again.
 """
 
-import dataclasses
 import datetime
 import hashlib
-import inspect
 import json
+import math
 import os
+import platform
+import re
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from IPython.display import Markdown
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
-RUNS = Path(__file__).parents[2] / "_runs"
+from hw2.provenance import Fingerprint, differences, edited_since_import, fingerprint
+
+RECORDS = Path(__file__).parents[2] / "records"
+INTERVAL = 30.0  # seconds of work between two checkpoints
 
 Metrics = dict[str, Any]
 Tensors = dict[str, torch.Tensor]
 
 
+class Score(NamedTuple):
+    """A number that a run is judged by, and how far another machine may miss it."""
+
+    value: float
+    tolerance: float
+
+
+Scores = dict[str, Score]
+
+
+class Outcome(NamedTuple):
+    """What a run gives: ``metrics`` are JSON values, the others tensors by name."""
+
+    metrics: Metrics
+    predictions: Tensors
+    weights: Tensors
+
+
+class StaleRecord(RuntimeError):
+    """A record that is missing, or that something else gave than what is there now."""
+
+
+class TamperedRecord(RuntimeError):
+    """A record that is not what was written."""
+
+
+class Checkpoint:
+    """Where a run goes on that was stopped: the last state of each of its stages.
+
+    Without a folder nothing is kept.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        self._start = self._saved = time.perf_counter()
+        if folder:
+            # Work that was done before, and was not lost, counts as done by this run.
+            spent = [self._read(path)["spent"] for path in folder.glob("*.pt")]
+            self._start -= max(spent, default=0)
+
+    @property
+    def seconds(self) -> float:
+        """The time that the run has taken, with that up to its last interruption."""
+        return time.perf_counter() - self._start
+
+    def due(self) -> bool:
+        """Whether ``INTERVAL`` has passed since the last ``save``."""
+        return time.perf_counter() - self._saved >= INTERVAL
+
+    def save(self, stage: str, state: dict[str, Any]) -> None:
+        """Keep the state of a stage: numbers, texts and tensors, in lists and dicts."""
+        if self.folder:
+            content = {"state": state, "spent": self.seconds}
+            self.folder.mkdir(parents=True, exist_ok=True)
+            draft = self.folder / f"{stage}.draft"
+            torch.save(content, draft)
+            _flush(draft)
+            os.replace(draft, self.folder / f"{stage}.pt")
+            _flush(self.folder)
+        self._saved = time.perf_counter()
+
+    def load(self, stage: str) -> dict[str, Any] | None:
+        """The state that was last kept of a stage, if there is one."""
+        path = self.folder / f"{stage}.pt" if self.folder else None
+        if not path or not path.exists():
+            return None
+        state: dict[str, Any] = self._read(path, mmap=False)["state"]
+        return state
+
+    @staticmethod
+    def _read(path: Path, mmap: bool = True) -> dict[str, Any]:
+        # Tensors and plain values only: nothing in the file is run.
+        content: dict[str, Any] = torch.load(path, mmap=mmap, weights_only=True)
+        return content
+
+
+Experiment = Callable[[Any, Checkpoint], Outcome]
+
+
+def scored_by(score: Callable[[Tensors], Scores]) -> Callable[[Experiment], Experiment]:
+    """Decorate a run's function with what computes its scores from its predictions."""
+
+    def mark(experiment: Experiment) -> Experiment:
+        experiment.score = score  # type: ignore[attr-defined]
+        return experiment
+
+    return mark
+
+
 @dataclass(frozen=True)
 class Run:
-    """What a run gave: ``metrics`` as JSON has them, ``tensors`` by name."""
+    """A run as it was recorded."""
 
     name: str
-    config: dict[str, Any]
-    metrics: Metrics
-    tensors: Tensors
+    fingerprint: Fingerprint
     date: str
     seconds: float
     hardware: str
+    versions: dict[str, str]
+    metrics: Metrics
+    scores: Scores
+    predictions: Tensors
+    weights: Tensors
+    digests: dict[str, str]  # SHA-256 of the record's files
 
-    def part(self, prefix: str) -> Tensors:
-        """The tensors whose names begin with ``prefix``, by what follows it."""
-        return {
-            name.removeprefix(prefix): tensor
-            for name, tensor in self.tensors.items()
-            if name.startswith(prefix)
-        }
+    @property
+    def config(self) -> dict[str, Any]:
+        return self.fingerprint.config
 
     def note(self) -> Markdown:
-        """One line for the page: what ran, when, where and for how long."""
+        """The line under what is shown of a run: which run, when, where, how long."""
+        seed = f", seed {self.config['seed']}" if "seed" in self.config else ""
         return Markdown(
-            f"*Run `{self.name}`: {self.date}, {self.hardware}, {self.seconds:.0f} s "
-            f"in all, seed {self.config.get('seed', 'none')}.*"
+            f"*Run `{self.name}`, recorded {self.date} on {self.hardware}{seed}, in "
+            f"{self.seconds:.0f} s: @tbl-runs.*"
         )
 
 
-def run(
-    name: str, function: Callable[[Any], tuple[Metrics, Tensors]], config: Any
-) -> Run:
-    """The run of ``function(config)``: loaded where it is kept, else made and kept.
+def run(name: str, experiment: Experiment, config: Any) -> Run:
+    """The run of ``experiment`` with ``config``: from its record, else made now.
 
-    ``config`` is a dataclass of JSON values. ``function`` returns metrics and tensors.
+    ``config`` is a dataclass of JSON values. Raises ``TamperedRecord`` for a record
+    that is not as it was written, ``StaleRecord`` where one would have to be made and
+    ``HW2_TRAIN`` is ``never``, ``ValueError`` for a name that is no folder's or another
+    ``HW2_TRAIN``.
     """
-    folder = RUNS / f"{name}-{key(function, config)[:16]}"
-    if not folder.exists():
-        start = time.perf_counter()
-        metrics, tensors = function(config)
-        about = {
-            "name": name,
-            "config": dataclasses.asdict(config),
-            "metrics": metrics,
-            "date": datetime.date.today().isoformat(),
-            "seconds": time.perf_counter() - start,
-            "hardware": _hardware(),
-        }
-        _keep(folder, about, tensors)
-    about = json.loads((folder / "run.json").read_text())
-    return Run(**about, tensors=load_file(folder / "tensors.safetensors"))
-
-
-def key(function: Callable[..., Any], config: Any) -> str:
-    """What a run depends on, as a SHA-256 in hexadecimal."""
-    module = sys.modules[function.__module__]
-    parts = {
-        "function": function.__qualname__,
-        "config": dataclasses.asdict(config),
-        "code": {part.__name__: inspect.getsource(part) for part in _reached(module)},
-        "torch": torch.__version__,
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _reached(module: ModuleType, seen: tuple[ModuleType, ...] = ()) -> list[ModuleType]:
-    """The module and the ones of its package that it uses, directly or not."""
-    package = module.__name__.partition(".")[0]
-    found = [module]
-    for item in vars(module).values():
-        name = (
-            item.__name__ if inspect.ismodule(item) else getattr(item, "__module__", "")
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+        raise ValueError(f"name is {name!r}, expected small letters, digits, hyphens")
+    train = os.environ.get("HW2_TRAIN", "stale")
+    if train not in ("stale", "never"):
+        raise ValueError(f"HW2_TRAIN is {train!r}, expected 'stale' or 'never'")
+    now = fingerprint(experiment, config)
+    changes = ["it is not recorded"]
+    if (RECORDS / name).exists():
+        recorded = read(RECORDS / name, experiment)
+        changes = differences(recorded.fingerprint, now)
+        if not changes:
+            return recorded
+    if train == "never":
+        raise StaleRecord(
+            f"run {name} can't be taken from its record: {'; '.join(changes)}. "
+            f"HW2_TRAIN is never, so it is not made here; make record RUN={name} does"
         )
-        used = sys.modules.get(name or "")
-        if used and name.startswith(f"{package}.") and used not in [*seen, *found]:
-            found += [m for m in _reached(used, (*seen, *found)) if m not in found]
-    return found
+    print(f"run {name} is made: {'; '.join(changes)}", file=sys.stderr, flush=True)
+    return make(RECORDS / name, experiment, config)
 
 
-def _keep(folder: Path, about: dict[str, Any], tensors: Tensors) -> None:
-    folder.parent.mkdir(exist_ok=True)
-    draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".draft-"))
+def named(record: str | Run, runs: dict[str, Any], experiment: Experiment) -> Run:
+    """The run of a name, out of configurations by name; a run is given as it is."""
+    if isinstance(record, Run):
+        return record
+    if record not in runs:
+        raise ValueError(f"record is {record!r}, expected one of {sorted(runs)}")
+    return run(record, experiment, runs[record])
+
+
+def make(folder: Path, experiment: Experiment, config: Any) -> Run:
+    """Make a run, from its last checkpoint if it has one, and put its record there.
+
+    Raises ``RuntimeError`` where the code was edited after it was loaded: then it is
+    not what the fingerprint describes.
+    """
+    edited = edited_since_import(experiment, config)
+    if edited:
+        raise RuntimeError(
+            f"{', '.join(edited)} changed on disk after being imported: restart Python"
+        )
+    now = fingerprint(experiment, config)
+    unfinished = folder.parent / ".unfinished" / folder.name
+    checkpoint = Checkpoint(unfinished / now.key[:16])
+    outcome = experiment(config, checkpoint)
+    about = {
+        "key": now.key,
+        "fingerprint": now._asdict(),
+        "date": datetime.date.today().isoformat(),
+        "hardware": _hardware(),
+        "seconds": round(checkpoint.seconds, 1),
+        "versions": _versions(),
+        "scores": _score(experiment, outcome.predictions),
+        "metrics": outcome.metrics,
+    }
+    files = {
+        "run.json": json.dumps(about, indent=1).encode() + b"\n",
+        "predictions.safetensors": _packed(outcome.predictions),
+    }
+    if outcome.weights:
+        files["weights.safetensors"] = _packed(outcome.weights)
+    sums = [f"{_sha256(content)}  {name}\n" for name, content in files.items()]
+    _put(folder, files | {"SHA256SUMS": "".join(sums).encode()}, unfinished)
+    shutil.rmtree(unfinished)
+    return read(folder, experiment)
+
+
+def read(folder: Path, experiment: Experiment) -> Run:
+    """The run in a folder. Raises ``TamperedRecord`` if it is not as it was written.
+
+    Every file is compared with its SHA-256, the key with the fingerprint, and the
+    scores are computed again from the predictions.
+    """
+
+    def refuse(why: str) -> TamperedRecord:
+        return TamperedRecord(
+            f"{folder} is not as it was recorded: {why}. Get it back from git, or "
+            f"delete it and say make record RUN={folder.name}"
+        )
+
+    files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    sums = files.pop("SHA256SUMS", b"").decode(errors="replace").splitlines()
+    digests = {name: digest for digest, _, name in (s.partition("  ") for s in sums)}
+    if digests.keys() != files.keys() or "run.json" not in files:
+        raise refuse(f"it has {sorted(files)} and SHA256SUMS of {sorted(digests)}")
+    for name, content in files.items():
+        if _sha256(content) != digests[name]:
+            raise refuse(f"{name} has another SHA-256")
+    about = json.loads(files["run.json"])
+    recorded = Fingerprint(**about.pop("fingerprint"))
+    if about.pop("key") != recorded.key:
+        raise refuse("the key is not that of its fingerprint")
     try:
-        (draft / "run.json").write_text(json.dumps(about, indent=1))
-        whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        save_file(whole, draft / "tensors.safetensors")
-        os.rename(draft, folder)
+        predictions = load(files["predictions.safetensors"])
+        weights = load(files.get("weights.safetensors", save({})))
+        computed = _score(experiment, predictions)
+    except (KeyError, SafetensorError) as error:
+        raise refuse(f"no scores can be computed from it ({error!r})") from None
+    scores = {name: Score(**score) for name, score in about.pop("scores").items()}
+    if computed.keys() != scores.keys():
+        raise refuse(f"its scores are {sorted(scores)}, not {sorted(computed)}")
+    for name, score in computed.items():
+        if not math.isclose(scores[name].value, score["value"], rel_tol=1e-9):
+            raise refuse(
+                f"{name} is {scores[name].value}, and {score['value']} by its "
+                "predictions"
+            )
+    return Run(
+        name=folder.name,
+        fingerprint=recorded,
+        scores=scores,
+        predictions=predictions,
+        weights=weights,
+        digests=digests,
+        **about,
+    )
+
+
+def part(tensors: Tensors, prefix: str) -> Tensors:
+    """The tensors whose names begin with ``prefix``, by what follows it."""
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def _score(experiment: Experiment, predictions: Tensors) -> dict[str, dict[str, float]]:
+    scores: Scores = experiment.score(predictions)  # type: ignore[attr-defined]
+    return {name: score._asdict() for name, score in scores.items()}
+
+
+def _packed(tensors: Tensors) -> bytes:
+    return save({name: tensor.contiguous() for name, tensor in tensors.items()})
+
+
+def _put(folder: Path, files: dict[str, bytes], beside: Path) -> None:
+    """Replace a folder by one with these files, at once."""
+    draft, old = beside / "draft", beside / "old"
+    for path in (draft, old):
+        shutil.rmtree(path, ignore_errors=True)
+    draft.mkdir(parents=True)
+    for name, content in files.items():
+        (draft / name).write_bytes(content)
+        _flush(draft / name)
+    _flush(draft)
+    if folder.exists():
+        folder.rename(old)
+    draft.rename(folder)
+    _flush(folder.parent)
+
+
+def _flush(path: Path) -> None:
+    """Have the disk keep what was written, should the power fail."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        os.close(handle)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    packages = ("torch", "numpy", "transformers", "tokenizers", "scipy")
+    return {"python": platform.python_version()} | {p: version(p) for p in packages}
 
 
 def _hardware() -> str:

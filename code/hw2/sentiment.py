@@ -8,12 +8,9 @@ Shapes: N reviews, T tokens, d the encoder's width.
 """
 
 import copy
-import csv
-import io
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,16 +19,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.utils.rnn import pad_sequence
-from tqdm import tqdm
 from transformers import BertConfig, BertModel, BertTokenizer
 from transformers.utils import logging
 
-from hw2 import data
-from hw2.records import Metrics, Run, Tensors
-from hw2.training import count_parameters
-
-SAMPLE = Path(__file__).with_name("sample_reviews.csv")
-SAMPLE_DIGEST = "2b2217c27647d855b64acaf6530042b3ecaa5bbd2955f5aad88eb11e2df55042"
+from hw2 import data, records
+from hw2.records import Checkpoint, Outcome, Run, Scores, Tensors, scored_by
+from hw2.training import (
+    accuracy_score,
+    advance,
+    count_parameters,
+    keep,
+    progress,
+    resume,
+)
 
 GIVEN = ("Justice League is terrible. I hated it.", "Avengers was great!!")  # Q4a
 # Q4b: the first uses the words of a bad review, the second those of a good one.
@@ -47,7 +47,6 @@ Reviews = tuple[list[str], Tensor]  # texts, and labels (N,): 1 positive, 0 nega
 class Config:
     """What a run depends on. The sizes count reviews; IMDB has 25,000 + 25,000."""
 
-    data: str = "imdb"  # or "sample", the reviews written for this project
     train_size: int = 1050
     valid_size: int = 450
     test_size: int = 1000
@@ -60,8 +59,6 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.data not in ("imdb", "sample"):
-            raise ValueError(f"data is {self.data!r}, expected 'imdb' or 'sample'")
         if not 2 < self.max_tokens <= 512:
             raise ValueError(f"max_tokens is {self.max_tokens}, expected 3 to 512")
         for name in ("train_size", "valid_size", "test_size"):
@@ -73,43 +70,17 @@ class Config:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 1 or more")
 
 
-def config_here() -> Config:
-    """The configuration for the data at hand: IMDB, or else the project's sample."""
-    try:
-        data.imdb("train")
-    except data.MissingData:
-        return Config(data="sample", train_size=16, valid_size=8, test_size=24, batch=4)
-    return Config()
-
-
 # The data
-
-
-def sample() -> Reviews:
-    """The reviews written for this project, positive and negative in turn.
-
-    Raises ``ValueError`` where the file is not the one with ``SAMPLE_DIGEST``, which
-    is here so that runs on an older one are not taken for runs on this one.
-    """
-    content = data.verified(SAMPLE.read_bytes(), SAMPLE_DIGEST, SAMPLE)
-    rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
-    labels = torch.tensor([int(row["label"]) for row in rows])
-    return [row["text"] for row in rows], labels
 
 
 def subsets(config: Config) -> dict[str, Reviews]:
     """The reviews to train, validate and test on: each half positive, no row twice.
 
     The first two are drawn from IMDB's training split and the third from its test
-    split, or from the first and the second half of the sample. Raises ``MissingData``
-    where IMDB can't be had, ``ValueError`` where there are too few reviews.
+    split. Raises ``MissingData`` where IMDB can't be had, ``ValueError`` where there
+    are too few reviews.
     """
-    if config.data == "imdb":
-        pool, held_out = data.imdb("train"), data.imdb("test")
-    else:
-        texts, labels = sample()
-        half = len(texts) // 2
-        pool, held_out = (texts[:half], labels[:half]), (texts[half:], labels[half:])
+    pool, held_out = data.imdb("train"), data.imdb("test")
     generator = torch.Generator().manual_seed(config.seed)
     train, valid = _draw(pool, [config.train_size, config.valid_size], generator)
     (test,) = _draw(held_out, [config.test_size], generator)
@@ -169,23 +140,40 @@ def pad(ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
 
 
 def encode(
-    encoder: BertModel, ids: Sequence[Sequence[int]], batch: int = 32
-) -> list[Tensor]:
+    encoder: BertModel,
+    ids: Sequence[Sequence[int]],
+    batch: int = 32,
+    checkpoint: Checkpoint | None = None,
+    stage: str = "encode",
+) -> tuple[list[Tensor], float]:
     """The encoder's last hidden states of each review, (T_i, d), in half precision.
 
     Reviews of about equal length are encoded together, in bfloat16 where the processor
-    multiplies in it: both save time and change the states by rounding only.
+    multiplies in it: both save time and change the states by rounding only. The second
+    value is the time it took, in seconds.
     """
-    states = [torch.empty(0)] * len(ids)
+    checkpoint = checkpoint or Checkpoint()
     lengths = torch.tensor([len(row) for row in ids])
+    parts = batches(lengths, batch)
+    states: list[list[Tensor]] = []
+    seconds = 0.0
+    if kept := checkpoint.load(stage):
+        states, seconds = kept["states"], kept["seconds"]
+    start = time.perf_counter() - seconds
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=fast_bfloat16())
-    with torch.no_grad(), autocast:
-        for part in tqdm(batches(lengths, batch), "encode"):
+    with progress(len(parts), stage, len(states)) as bar, torch.no_grad(), autocast:
+        for part in parts[len(states) :]:
             input_ids, mask = pad([ids[i] for i in part.tolist()])
-            hidden = encoder(input_ids=input_ids, attention_mask=mask)
-            for i, row in zip(part.tolist(), hidden.last_hidden_state, strict=True):
-                states[i] = row[: lengths[i]].half()
-    return states
+            hidden = encoder(input_ids=input_ids, attention_mask=mask).last_hidden_state
+            rows = zip(hidden, lengths[part], strict=True)
+            states.append([row[:length].half() for row, length in rows])
+            if len(states) == len(parts) or checkpoint.due():
+                seconds = time.perf_counter() - start
+                checkpoint.save(stage, {"states": states, "seconds": seconds})
+            advance(bar)
+    order = (i for part in parts for i in part.tolist())
+    found = dict(zip(order, (row for rows in states for row in rows), strict=True))
+    return [found[i] for i in range(len(ids))], seconds
 
 
 def fast_bfloat16() -> bool:
@@ -326,23 +314,30 @@ def train_epoch(
     head: GruHead,
     reviews: Encoded,
     optimiser: torch.optim.Optimizer,
-    size: int,
-    generator: torch.Generator,
-) -> tuple[float, float, list[float]]:
-    """One pass over the reviews: loss, accuracy and the loss of each batch."""
+    parts: Sequence[Tensor],
+    rows: list[tuple[float, float]],
+    after_step: Callable[[], None] = lambda: None,
+) -> tuple[float, float]:
+    """One pass over the reviews, batch by batch: the mean loss and accuracy.
+
+    ``parts`` are the batches, and ``rows`` gets the loss and accuracy of each; those
+    that it has already are not trained on again.
+    """
     head.train()
-    losses, total, correct = [], 0.0, 0.0
-    for part in tqdm(batches(reviews.lengths, size, generator), "train"):
-        states, lengths, labels = reviews.batch(part)
-        logits = head(states, lengths)
-        loss = binary_cross_entropy_with_logits(logits, labels)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
-        total += loss.item() * len(part)
-        correct += binary_accuracy(logits, labels) * len(part)
-    return total / len(reviews.labels), correct / len(reviews.labels), losses
+    with progress(len(parts), "train", len(rows)) as bar:
+        for part in parts[len(rows) :]:
+            states, lengths, labels = reviews.batch(part)
+            logits = head(states, lengths)
+            loss = binary_cross_entropy_with_logits(logits, labels)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            rows.append((loss.item(), binary_accuracy(logits, labels)))
+            after_step()
+            advance(bar, loss=rows[-1][0], accuracy=rows[-1][1])
+    sizes = torch.tensor([float(len(part)) for part in parts])
+    loss, accuracy = (sizes @ torch.tensor(rows)) / sizes.sum()
+    return loss.item(), accuracy.item()
 
 
 @torch.no_grad()
@@ -360,23 +355,44 @@ def evaluate_epoch(
 
 
 def fit(
-    head: GruHead, train: Encoded, valid: Encoded, config: Config
+    head: GruHead,
+    train: Encoded,
+    valid: Encoded,
+    config: Config,
+    checkpoint: Checkpoint,
 ) -> tuple[list[dict[str, Any]], Tensors]:
     """Train for ``config.epochs``: what each epoch gave, and the best epoch's weights.
 
-    The best epoch is the one with the smallest loss on the validation reviews.
+    The best epoch is the one with the smallest loss on the validation reviews. A
+    training that was stopped goes on from its last checkpoint, and gives what it would
+    have given.
     """
     generator = torch.Generator().manual_seed(config.seed)
     optimiser = torch.optim.Adam(head.parameters())
-    history: list[dict[str, Any]] = []
+    plan = [
+        batches(train.lengths, config.batch, generator) for _ in range(config.epochs)
+    ]
+    history: list[dict[str, Any]] = []  # of the epochs that are over
+    rows: list[tuple[float, float]] = []  # of the batches of the epoch under way
     best: Tensors = {}
-    for epoch in range(config.epochs):
-        start = time.perf_counter()
-        loss, accuracy, losses = train_epoch(
-            head, train, optimiser, config.batch, generator
+    seconds = 0.0  # of that epoch
+    if kept := resume(checkpoint, "fit", head, optimiser):
+        history, rows, best = kept["history"], kept["rows"], kept["best"]
+        seconds = kept["seconds"]
+    start = time.perf_counter() - seconds
+
+    def save_if(due: bool) -> None:
+        if due:
+            state = {"history": history, "rows": rows, "best": best}
+            state["seconds"] = time.perf_counter() - start
+            keep(checkpoint, "fit", head, optimiser, **state)
+
+    for parts in plan[len(history) :]:
+        loss, accuracy = train_epoch(
+            head, train, optimiser, parts, rows, lambda: save_if(checkpoint.due())
         )
         valid_loss, valid_accuracy, _ = evaluate_epoch(head, valid)
-        if epoch == 0 or valid_loss < min(past["valid_loss"] for past in history):
+        if not history or valid_loss < min(past["valid_loss"] for past in history):
             best = copy.deepcopy(head.state_dict())
         history.append(
             {
@@ -385,49 +401,68 @@ def fit(
                 "valid_loss": valid_loss,
                 "valid_accuracy": valid_accuracy,
                 "seconds": time.perf_counter() - start,
-                "batch_losses": losses,
+                "batch_losses": [loss for loss, _ in rows],
             }
         )
+        rows, start = [], time.perf_counter()
+        save_if(True)
     return history, best
 
 
-def experiment(config: Config) -> tuple[Metrics, Tensors]:
+def score(predictions: Tensors) -> Scores:
+    """The accuracy on the test reviews."""
+    logits, labels = predictions["logits"], predictions["labels"]
+    correct = round(binary_accuracy(logits, labels) * len(labels))
+    return {"accuracy": accuracy_score(correct, len(labels))}
+
+
+@scored_by(score)
+def experiment(config: Config, checkpoint: Checkpoint) -> Outcome:
     """Encode, train, choose the epoch by validation, and test it once.
 
-    The metrics hold ``history`` (see ``fit``), ``test`` (loss, accuracy), the
-    ``seconds`` of each part, how many reviews reach the limit of tokens (``cut``), and
-    whether the encoder ran in ``bfloat16``. The tensors hold the head's weights, and
-    the test reviews' logits and labels.
+    The metrics hold ``history`` (see ``fit``), ``test_loss``, whether the encoder ran
+    in ``bfloat16``, and of the ``reviews`` of each subset the ``count``, how many are
+    ``positive``, ``cut`` at the limit of tokens, and word for word among those
+    ``to_train_on``, and the ``seconds`` it took to encode them. The predictions are
+    the test reviews' logits and labels, (N,) each. The weights are the head's, rounded
+    to half precision before the test.
     """
     torch.manual_seed(config.seed)
-    start = time.perf_counter()
     encoder, tokenizer = minilm()
     freeze(encoder)
-    encoded, seconds, cut = {}, {}, 0
-    for name, (texts, labels) in subsets(config).items():
-        ids = tokenize(tokenizer, texts, config.max_tokens)
-        encoded[name] = Encoded(encode(encoder, ids), labels)
-        cut += sum(len(row) == config.max_tokens for row in ids)
-    seconds["encode"] = time.perf_counter() - start
-
-    start = time.perf_counter()
     model = BertGruSentiment(encoder, config.hidden, config.layers, config.dropout)
-    history, best = fit(model.head, encoded["train"], encoded["valid"], config)
-    seconds["train"] = time.perf_counter() - start
-
-    start = time.perf_counter()
-    model.head.load_state_dict(best)
-    loss, accuracy, logits = evaluate_epoch(model.head, encoded["test"])
-    seconds["test"] = time.perf_counter() - start
+    parts = subsets(config)
+    seen = set(parts["train"][0])
+    encoded: dict[str, Encoded] = {}
+    reviews: dict[str, dict[str, float]] = {}
+    for name, (texts, labels) in parts.items():
+        ids = tokenize(tokenizer, texts, config.max_tokens)
+        states, seconds = encode(encoder, ids, 32, checkpoint, f"encode-{name}")
+        encoded[name] = Encoded(states, labels)
+        reviews[name] = {
+            "count": len(texts),
+            "positive": int(labels.sum()),
+            "cut": sum(len(row) == config.max_tokens for row in ids),
+            "to_train_on": sum(text in seen for text in texts),
+            "seconds": seconds,
+        }
+    history, best = fit(
+        model.head, encoded["train"], encoded["valid"], config, checkpoint
+    )
+    weights = {name: weight.half() for name, weight in best.items()}
+    model.head.load_state_dict(weights)
+    loss, _, logits = evaluate_epoch(model.head, encoded["test"])
     metrics = {
         "history": history,
-        "test": {"loss": loss, "accuracy": accuracy},
-        "seconds": seconds,
-        "cut": cut,
+        "test_loss": loss,
+        "reviews": reviews,
         "bfloat16": fast_bfloat16(),
     }
-    weights = {f"head.{name}": tensor for name, tensor in best.items()}
-    return metrics, {**weights, "logits": logits, "labels": encoded["test"].labels}
+    predictions = {"logits": logits, "labels": encoded["test"].labels}
+    return Outcome(metrics, predictions, weights)
+
+
+RUNS = {"sentiment": Config()}
 
 
 # Q4: prediction
@@ -462,11 +497,15 @@ class Predictor:
         return logits.sigmoid().numpy()
 
 
-def load(run: Run) -> Predictor:
-    """The model that a run of ``experiment`` trained."""
+def load(record: str | Run) -> Predictor:
+    """The model of a run; ``record`` is the name of one of ``RUNS``, or a run.
+
+    Raises ``ValueError`` for another name.
+    """
+    run = records.named(record, RUNS, experiment)
     config = Config(**run.config)
     encoder, tokenizer = minilm()
     freeze(encoder)
     model = BertGruSentiment(encoder, config.hidden, config.layers, config.dropout)
-    model.head.load_state_dict(run.part("head."))
+    model.head.load_state_dict(run.weights)
     return Predictor(model.eval(), tokenizer, config.max_tokens)

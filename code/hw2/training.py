@@ -1,6 +1,7 @@
-"""What the trainings share: a progress bar, a loop for image classifiers, and the
-interval of an accuracy."""
+"""What the trainings share: a progress bar, checkpoints, a loop for image classifiers,
+and what an accuracy is worth."""
 
+import math
 import time
 from typing import Any
 
@@ -9,6 +10,9 @@ import torch.nn.functional as F
 from scipy.stats import binomtest
 from torch import Tensor, nn
 from tqdm import tqdm
+
+from hw2.provenance import incidental
+from hw2.records import Checkpoint, Score
 
 Images = tuple[Tensor, Tensor]  # uint8 (N, 1, 28, 28) and labels, int64 (N,)
 History = dict[str, list[Any]]
@@ -27,9 +31,45 @@ def hold_out(all_images: Images, count: int, seed: int) -> tuple[Images, Images]
     return (images[rest], labels[rest]), (images[aside], labels[aside])
 
 
-def progress(steps: int, name: str) -> Any:
-    """A bar with the time left, to which ``set_postfix`` adds loss and accuracy."""
-    return tqdm(total=steps, desc=name, mininterval=1, dynamic_ncols=True)
+@incidental
+def progress(steps: int, name: str, done: int = 0) -> Any:
+    """A bar with the time left, ``done`` of whose steps were taken before."""
+    return tqdm(total=steps, initial=done, desc=name, mininterval=1, dynamic_ncols=True)
+
+
+@incidental
+def advance(bar: Any, **shown: float) -> None:
+    """One step of a bar, with numbers beside it: losses, and shares of 1."""
+    texts = {k: f"{v:.3f}" if k == "loss" else f"{v:.1%}" for k, v in shown.items()}
+    bar.set_postfix(texts, refresh=False)
+    bar.update()
+
+
+def keep(
+    checkpoint: Checkpoint,
+    stage: str,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    **state: Any,
+) -> None:
+    """Keep all that the next steps of a training depend on, and ``state``."""
+    state |= {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
+    checkpoint.save(stage, state | {"random": torch.get_rng_state()})
+
+
+def resume(
+    checkpoint: Checkpoint,
+    stage: str,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+) -> dict[str, Any] | None:
+    """Put back what ``keep`` kept, and give its ``state``; None if it kept nothing."""
+    state = checkpoint.load(stage)
+    if state:
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        torch.set_rng_state(state["random"])
+    return state
 
 
 def fit(
@@ -43,13 +83,15 @@ def fit(
     weight_decay: float,
     seed: int,
     name: str,
+    checkpoint: Checkpoint,
 ) -> History:
     """Train by AdamW (Loshchilov and Hutter 2019) on the cross-entropy.
 
     The rate rises to ``lr`` over the first tenth of the steps and falls to 0 over the
     rest. Gives ``losses``, one a step, and ``held_out``, six rows over the training:
     ``passes`` and ``seconds`` of training so far, and ``loss`` and ``accuracy`` on the
-    held-out images.
+    held-out images. A training that was stopped goes on from its last checkpoint, and
+    gives what it would have given.
     """
     images, labels = train
     order = torch.Generator().manual_seed(seed)
@@ -63,36 +105,38 @@ def fit(
     optimiser = torch.optim.AdamW(
         model.parameters(), lr, weight_decay=weight_decay, fused=True
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: min((step + 1) / 0.1, (steps - step) / 0.9) / steps
-    )
     history: History = {"losses": [], "held_out": []}
     seconds = accuracy = 0.0
+    if kept := resume(checkpoint, name, model, optimiser):
+        history, seconds, accuracy = kept["history"], kept["seconds"], kept["accuracy"]
+    done = len(history["losses"])
     start = time.perf_counter()
-    with progress(steps, name) as bar:
-        for step, chosen in enumerate(batches, start=1):
+    with progress(steps, name, done) as bar:
+        for step, chosen in enumerate(batches[done:], start=done + 1):
             model.train()
+            for group in optimiser.param_groups:
+                group["lr"] = lr * min(step / 0.1, (steps - step + 1) / 0.9) / steps
             loss = F.cross_entropy(model(to_unit(images[chosen])), labels[chosen])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-            schedule.step()
             history["losses"].append(loss.item())
-            if step in looks:
+            if step in looks or checkpoint.due():
                 seconds += time.perf_counter() - start
-                logits = predict(model, held_out[0])
-                accuracy = correct(logits, held_out[1]) / len(held_out[1])
-                row = {
-                    "passes": step * epochs / steps,
-                    "seconds": seconds,
-                    "loss": F.cross_entropy(logits, held_out[1]).item(),
-                    "accuracy": accuracy,
-                }
-                history["held_out"].append(row)
+                if step in looks:
+                    logits = predict(model, held_out[0])
+                    accuracy = correct(logits, held_out[1]) / len(held_out[1])
+                    row = {
+                        "passes": step * epochs / steps,
+                        "seconds": seconds,
+                        "loss": F.cross_entropy(logits, held_out[1]).item(),
+                        "accuracy": accuracy,
+                    }
+                    history["held_out"].append(row)
+                state = {"history": history, "seconds": seconds, "accuracy": accuracy}
+                keep(checkpoint, name, model, optimiser, **state)
                 start = time.perf_counter()
-            shown = {"loss": f"{loss:.2f}", "held-out": f"{accuracy:.1%}"}
-            bar.set_postfix(shown, refresh=False)
-            bar.update()
+            advance(bar, loss=history["losses"][-1], held_out=accuracy)
     return history
 
 
@@ -116,6 +160,17 @@ def correct(logits: Tensor, labels: Tensor) -> int:
 def count_parameters(module: nn.Module) -> int:
     """The number of parameters that training changes."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def accuracy_score(correct: int, total: int) -> Score:
+    """An accuracy of ``correct`` out of ``total``, as the score of a run.
+
+    Another machine rounds otherwise, so that a training ends up in other weights. The
+    tolerance is what chance alone explains in 95% of cases between two networks of this
+    accuracy that err independently on as many items.
+    """
+    p = correct / total
+    return Score(p, 1.96 * math.sqrt(2 * p * (1 - p) / total))
 
 
 def share(correct: int, total: int) -> str:

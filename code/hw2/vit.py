@@ -12,9 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hw2 import data
-from hw2.records import Metrics, Run, Tensors
-from hw2.training import correct, count_parameters, fit, hold_out, predict
+from hw2 import data, records
+from hw2.records import (
+    Checkpoint,
+    Metrics,
+    Outcome,
+    Run,
+    Scores,
+    Tensors,
+    part,
+    scored_by,
+)
+from hw2.training import accuracy_score, correct, fit, hold_out, predict
 
 SIDE = 28  # pixels
 CLASSES = 10
@@ -160,24 +169,33 @@ class Dense(nn.Module):
         return logits
 
 
-def experiment(config: Config) -> tuple[Metrics, Tensors]:
+def score(predictions: Tensors) -> Scores:
+    """The accuracy of each network on the test images."""
+    labels = predictions["labels"]
+    return {
+        name: accuracy_score(correct(predictions[name], labels), len(labels))
+        for name in ("vit", "dense")
+    }
+
+
+@scored_by(score)
+def experiment(config: Config, checkpoint: Checkpoint) -> Outcome:
     """Train both networks, watching the held-out images; then test both, once.
 
-    Metrics of each, under ``vit`` and ``dense``: ``parameters``, ``history`` (see
-    ``training.fit``) and ``test_correct``, of 10,000. Tensors: the weights, under
-    ``vit.`` and ``dense.``, and the test logits (10000, 10), ``logits.vit`` and
-    ``logits.dense``.
+    The metrics are the history of each (see ``training.fit``), under ``vit`` and
+    ``dense``; the predictions are the test logits (10000, 10) of each, and the
+    ``labels``; the weights begin with ``vit.`` and ``dense.``.
     """
     train, held_out = hold_out(
         data.fashion_mnist("train"), config.held_out, config.seed
     )
-    metrics: Metrics = {}
     models: dict[str, nn.Module] = {}
+    metrics: Metrics = {}
     for name, network in (("dense", Dense), ("vit", ViT)):
         torch.manual_seed(config.seed)
-        models[name] = model = network(config)
-        history = fit(
-            model,
+        models[name] = network(config)
+        metrics[name] = fit(
+            models[name],
             train,
             held_out,
             epochs=config.epochs,
@@ -186,23 +204,29 @@ def experiment(config: Config) -> tuple[Metrics, Tensors]:
             weight_decay=config.weight_decay,
             seed=config.seed,
             name=name,
+            checkpoint=checkpoint,
         )
-        metrics[name] = {"parameters": count_parameters(model), "history": history}
 
     images, labels = data.fashion_mnist("test")
-    tensors: Tensors = {}
-    for name, trained in models.items():
-        logits = predict(trained, images)
-        metrics[name]["test_correct"] = correct(logits, labels)
-        tensors[f"logits.{name}"] = logits
-        tensors |= {
-            f"{name}.{key}": value for key, value in trained.state_dict().items()
-        }
-    return metrics, tensors
+    predictions: Tensors = {"labels": labels}
+    weights: Tensors = {}
+    for name, model in models.items():
+        predictions[name] = predict(model, images)
+        state = model.state_dict().items()
+        weights |= {f"{name}.{key}": value for key, value in state}
+    return Outcome(metrics, predictions, weights)
 
 
-def load(run: Run) -> ViT:
-    """The trained model of a run of ``experiment``, in evaluation mode."""
+RUNS = {"vit": Config()}
+
+
+def load(record: str | Run) -> ViT:
+    """The Vision Transformer of a run, in evaluation mode.
+
+    ``record`` is the name of one of ``RUNS``, or a run. Raises ``ValueError`` for
+    another name.
+    """
+    run = records.named(record, RUNS, experiment)
     model = ViT(Config(**run.config))
-    model.load_state_dict(run.part("vit."))
+    model.load_state_dict(part(run.weights, "vit."))
     return model.eval()

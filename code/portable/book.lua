@@ -126,7 +126,7 @@ local function figure(div, body, caption)
   end
   local head = captioned("Figure", number, caption)
   if latex then
-    local inlines = pandoc.Inlines({ tex("\\begin{figure}[htbp]\\centering\n") })
+    local inlines = pandoc.Inlines({ tex("\\begin{figure}[H]\\centering\n") })
     for index, cell in ipairs(cells) do
       inlines:insert(tex(string.format(
         "\\begin{minipage}[t]{%.3f\\linewidth}\\centering\n", 0.99 / columns)))

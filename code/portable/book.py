@@ -1,8 +1,11 @@
 """Renders a whole book: reads it, runs it, writes it in every format."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Collection
@@ -62,6 +65,7 @@ def render(
         if set(formats) == {"notebooks"}:
             _replace(out / "notebooks", output / "notebooks")
         else:
+            _post_render(project, out)
             _replace(out, output)
     return project
 
@@ -96,6 +100,20 @@ def _write(
     if "pdf" in formats:
         print("PDF ...", flush=True)
         write_pdf(project, markdown, arguments, build, out)
+
+
+def _post_render(project: Project, out: Path) -> None:
+    """Runs the project's scripts on the book in ``out``, as Quarto does."""
+    for script in project.post_render:
+        done = subprocess.run(
+            [sys.executable, script],
+            cwd=project.root,
+            env={**os.environ, "QUARTO_PROJECT_OUTPUT_DIR": str(out)},
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise RenderError(f"post-render: {script} failed\n{done.stderr.strip()}")
 
 
 def _write_notebook(

@@ -12,7 +12,12 @@ from portable import RenderError
 # The options that are supported; those of a format that do nothing here, because this
 # renderer always does what they ask for or has its own look, are supported, too.
 SCHEMA: dict[str, Any] = {
-    "project": {"type": None, "output-dir": None, "execute-dir": None},
+    "project": {
+        "type": None,
+        "output-dir": None,
+        "execute-dir": None,
+        "post-render": None,
+    },
     "book": {
         "title": None,
         "subtitle": None,
@@ -41,6 +46,7 @@ SCHEMA: dict[str, Any] = {
             "fontsize": None,
             "geometry": None,
             "fig-format": None,
+            "fig-pos": None,
             "colorlinks": None,
             "linkcolor": None,
             "citecolor": None,
@@ -61,6 +67,7 @@ FIXED = {
     ("format", "html", "html-math-method"): "mathml",
     ("format", "html", "fig-format"): "svg",
     ("format", "pdf", "fig-format"): "pdf",
+    ("format", "pdf", "fig-pos"): "H",
 }
 
 SHORTCODE = re.compile(r"\{\{<\s*(.*?)\s*>\}\}")
@@ -87,6 +94,12 @@ class Project:
     @property
     def output(self) -> Path:
         return self.root / str(self.options["project"].get("output-dir", "_book"))
+
+    @property
+    def post_render(self) -> list[str]:
+        """The Python scripts that are run when the book is written."""
+        scripts = self.options["project"].get("post-render") or []
+        return [scripts] if isinstance(scripts, str) else list(scripts)
 
     @property
     def pdf_name(self) -> str:
@@ -130,6 +143,12 @@ def read_project(root: Path) -> Project:
             raise RenderError(f"_quarto.yml: chapter {chapter!r} is not a file's name")
         if not (root / chapter).is_file():
             raise RenderError(f"_quarto.yml: chapter {chapter} does not exist")
+    for script in Project(root, [], [], options, {}).post_render:
+        if not (root / script).is_file() or not script.endswith(".py"):
+            raise RenderError(
+                f"_quarto.yml: post-render is {script!r}, supported are Python scripts "
+                "of the project"
+            )
     if "index.qmd" not in chapters:
         raise RenderError("_quarto.yml: a book needs index.qmd among its chapters")
     project = Project(root, chapters, appendices, options, variables)

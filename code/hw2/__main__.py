@@ -1,0 +1,106 @@
+"""``python -m hw2 record [NAME ...]``: make the records that are stale or missing.
+
+``python -m hw2 reproduce [NAME ...]``: make every run again, from scratch, and compare
+it with its record. Without names, all runs of the report.
+"""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from hw2 import linear_attention, records, sentiment, vit
+from hw2.data import MissingData
+from hw2.records import Experiment, Run, StaleRecord, TamperedRecord
+
+RUNS: dict[str, tuple[Experiment, Any]] = {
+    name: (experiment, config)
+    for experiment, runs in (
+        (linear_attention.experiment, linear_attention.RUNS),
+        (vit.experiment, vit.RUNS),
+        (sentiment.experiment, sentiment.RUNS),
+    )
+    for name, config in runs.items()
+}
+
+COLUMNS = "{:18} {:10} {:>10} {:>10} {:>10} {:>10}  {}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m hw2",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=["record", "reproduce"])
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    given = parser.parse_args(arguments)
+    for name in given.names:
+        if name not in RUNS:
+            parser.error(f"there is no run {name!r}; there are {', '.join(RUNS)}")
+    try:
+        names = given.names or list(RUNS)
+        return (record if given.command == "record" else reproduce)(names)
+    except (StaleRecord, TamperedRecord, MissingData) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def record(names: list[str]) -> int:
+    """Make what is stale or missing, and say what each record gives."""
+    for name in names:
+        run = records.run(name, *RUNS[name])
+        scores = ", ".join(f"{what} {s.value:.4f}" for what, s in run.scores.items())
+        print(f"{name}: {run.date}, {run.seconds:.0f} s, {run.hardware}; {scores}")
+    return 0
+
+
+def reproduce(names: list[str]) -> int:
+    """Make each run again and print how far it is from its record; 1 if too far."""
+    head = ("run", "score", "recorded", "reproduced", "difference", "tolerance")
+    lines = [COLUMNS.format(*head, "verdict")]
+    agree = True
+    for name in names:
+        experiment, config = RUNS[name]
+        run = records.run(name, experiment, config)
+        again = records.RECORDS / ".reproduced" / name
+        shutil.rmtree(again, ignore_errors=True)
+        made = records.make(again, experiment, config)
+        for row in compare(run, made):
+            lines.append(COLUMNS.format(*row))
+            agree &= row[-1] != "DIFFERS"
+        shutil.rmtree(again)
+    print("\n".join(lines))
+    return 0 if agree else 1
+
+
+def compare(recorded: Run, made: Run) -> Iterator[tuple[str, ...]]:
+    """A row for each score: how far it is from the recorded one, and whether too far.
+
+    It is ``identical`` where all weights and predictions are, to the last bit.
+    """
+    same = _same(recorded.weights, made.weights) and _same(
+        recorded.predictions, made.predictions
+    )
+    for what, score in recorded.scores.items():
+        difference = made.scores[what].value - score.value
+        close = abs(difference) <= score.tolerance
+        verdict = "identical" if same else "agrees" if close else "DIFFERS"
+        numbers = (score.value, made.scores[what].value)
+        yield (
+            *(recorded.name, what, *(f"{number:.4f}" for number in numbers)),
+            *(f"{difference:+.4f}", f"{score.tolerance:.4f}", verdict),
+        )
+
+
+def _same(one: records.Tensors, other: records.Tensors) -> bool:
+    return one.keys() == other.keys() and all(
+        torch.equal(tensor, other[name]) for name, tensor in one.items()
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,418 @@
+"""What a run depends on: its options, its data, and what its code does.
+
+Code counts by what it does. From the function of a run, every function, class and
+constant of its package that it names is followed, and described by its syntax tree
+without comments, docstrings, annotations, layout, the texts of errors, and the place
+where it stands. So none of these changes a fingerprint, and a changed default, formula
+or constant does. Names are followed as they are written: what is only looked up while
+the program runs, as by ``getattr(object, name)``, is not seen.
+
+A constant whose name ends in ``DIGEST`` or ``DIGESTS`` says which data or weights the
+run reads. It counts as data, by its value.
+"""
+
+import ast
+import copy
+import dataclasses
+import hashlib
+import importlib.util
+import json
+import re
+import symtable
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+_STARTED = time.time()
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# What keeps the results has no part in them, so these modules are not followed.
+KEEPERS = ("hw2.provenance", "hw2.records")
+
+
+class Fingerprint(NamedTuple):
+    """What a run depends on. Two runs with equal fingerprints give the same."""
+
+    function: str
+    config: dict[str, Any]  # the options, JSON values by name
+    data: dict[str, str]  # SHA-256 of each content
+    code: dict[str, str]  # SHA-256 of what each definition does
+
+    @property
+    def key(self) -> str:
+        """The SHA-256 of all of it, in hexadecimal."""
+        return _digest(self._asdict())
+
+
+def incidental(function: Function) -> Function:
+    """Mark a function on which no result depends, so that it may change freely.
+
+    Such are a progress bar, or a search for files whose content is then verified.
+    """
+    return function
+
+
+_INCIDENTAL = f"{incidental.__module__}.{incidental.__qualname__}"
+
+
+def fingerprint(
+    function: Callable[..., Any],
+    config: Any,
+    sources: Mapping[str, str] | None = None,
+) -> Fingerprint:
+    """The fingerprint of ``function(config, ...)``; ``config`` is a dataclass.
+
+    ``sources`` are texts to read in place of those of the modules they are named by,
+    to see what an edit would change. Raises ``ValueError`` where the function is not
+    one of a module's, or a module imports ``*``.
+    """
+    reader = _read(function, config, sources or {})
+    # As JSON has it, so that what was read from a file compares equal.
+    options = json.loads(json.dumps(dataclasses.asdict(config)))
+    return Fingerprint(function.__qualname__, options, reader.data, reader.code)
+
+
+def differences(recorded: Fingerprint, now: Fingerprint) -> list[str]:
+    """What changed from one fingerprint to another, a short phrase each."""
+    found = []
+    if recorded.function != now.function:
+        found.append(f"function {recorded.function} recorded, {now.function} now")
+    for what, old, new in (
+        ("option", recorded.config, now.config),
+        ("data", recorded.data, now.data),
+        ("code", recorded.code, now.code),
+    ):
+        for name in sorted(old.keys() | new.keys()):
+            if name not in new:
+                found.append(f"{what} {name} is gone")
+            elif name not in old:
+                found.append(f"{what} {name} is new")
+            elif old[name] != new[name]:
+                values = f": {old[name]!r} recorded, {new[name]!r} now"
+                found.append(
+                    f"{what} {name}{values if what == 'option' else ' changed'}"
+                )
+    return found
+
+
+def edited_since_import(function: Callable[..., Any], config: Any) -> list[str]:
+    """The modules that the run reaches and whose files are newer than this process."""
+    names = sorted(_read(function, config, {}).modules)
+    return [name for name in names if _file(name).stat().st_mtime > _STARTED]
+
+
+def _read(
+    function: Callable[..., Any], config: Any, sources: Mapping[str, str]
+) -> "_Reader":
+    reader = _Reader(function.__module__.partition(".")[0], sources)
+    for item in (function, type(config)):
+        if item.__module__ == "__main__" or "." in item.__qualname__:
+            raise ValueError(
+                f"{item.__qualname__} is defined in {item.__module__}, expected at "
+                "the top of a module"
+            )
+        reader.follow(_Definition(item.__module__, item.__qualname__))
+    return reader
+
+
+class _Definition(NamedTuple):
+    """What a module of the package defines at its top."""
+
+    module: str
+    name: str
+
+
+class _Other(NamedTuple):
+    """A module, or something of another package, by its dotted name."""
+
+    path: str
+
+
+_Target = _Definition | _Other | None  # None: a local name, or one of Python's
+
+
+class _Module(NamedTuple):
+    """The statements that bear on each name, and what Python says of the names."""
+
+    statements: dict[str, list[ast.stmt]]
+    tables: dict[tuple[str, int], symtable.SymbolTable]  # by a definition's name, line
+
+
+class _Scope(NamedTuple):
+    """Where a name stands: what it can mean is in the module, or imported here."""
+
+    module: str
+    imports: dict[str, _Other]
+    outer: set[str]  # the names that are not local
+
+
+class _Reader:
+    """Describes definitions of a package, and those that they name in turn."""
+
+    def __init__(self, package: str, sources: Mapping[str, str]) -> None:
+        self.package = package
+        self.sources = sources
+        self.code: dict[str, str] = {}
+        self.data: dict[str, str] = {}
+        self.modules: dict[str, _Module] = {}
+        self.names: dict[_Definition, str] = {}
+        self.waiting: list[_Definition] = []
+
+    def follow(self, start: _Definition) -> None:
+        """Describe a definition and all that it leads to."""
+        self.name_of(start)
+        while self.waiting:
+            definition = self.waiting.pop(0)
+            statements = self.read(definition.module).statements[definition.name]
+            if re.search("DIGESTS?$", definition.name):
+                self._add_data(definition.name, statements)
+            elif not self._ignored(definition.module, statements):
+                scope = self._scope(definition.module, statements)
+                parts = [_Effect().visit(copy.deepcopy(part)) for part in statements]
+                self.code[self.names[definition]] = _digest(
+                    self._describe(parts, scope)
+                )
+
+    def name_of(self, definition: _Definition) -> str:
+        """The definition's name, without its module's; it will be described, too."""
+        if definition not in self.names:
+            same = sum(known.name == definition.name for known in self.names)
+            self.names[definition] = definition.name + (
+                f" ({same + 1})" if same else ""
+            )
+            self.waiting.append(definition)
+        return self.names[definition]
+
+    def read(self, module: str) -> _Module:
+        """The module, by its source."""
+        if module not in self.modules:
+            text = self.sources.get(module) or _file(module).read_text()
+            found: dict[str, list[ast.stmt]] = {}
+            for statement in ast.parse(text).body:
+                for name in _bound(statement):
+                    found.setdefault(name, []).append(statement)
+            children = symtable.symtable(text, module, "exec").get_children()
+            tables = {(c.get_name(), c.get_lineno()): c for c in children}
+            self.modules[module] = _Module(found, tables)
+        return self.modules[module]
+
+    def _scope(self, module: str, statements: list[ast.stmt]) -> _Scope:
+        outer: set[str] = set()
+        for statement in statements:
+            parts: list[ast.AST] = [statement]
+            if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+                tables = self.read(module).tables
+                outer |= _outer_names(tables[statement.name, statement.lineno])
+                parts = [*statement.decorator_list]
+                if isinstance(statement, ast.ClassDef):
+                    parts += [*statement.bases, *statement.keywords]
+                else:
+                    parts.append(statement.args)
+            names = (node for part in parts for node in ast.walk(part))
+            outer |= {node.id for node in names if isinstance(node, ast.Name)}
+        return _Scope(module, _imports(statements), outer)
+
+    def _add_data(self, name: str, statements: list[ast.stmt]) -> None:
+        (statement,) = statements
+        assert isinstance(statement, ast.Assign)
+        value = ast.literal_eval(statement.value)
+        items = value.items() if isinstance(value, dict) else [("", value)]
+        what = re.sub("_DIGESTS?$", "", name)
+        self.data |= {f"{what} {item}".strip(): digest for item, digest in items}
+
+    def _ignored(self, module: str, statements: list[ast.stmt]) -> bool:
+        if module in KEEPERS:
+            return True
+        marks = [m for s in statements for m in getattr(s, "decorator_list", [])]
+        scope = self._scope(module, statements)
+        found = [self._resolve(mark, scope) for mark in marks]
+        return any(target and ".".join(target) == _INCIDENTAL for target in found)
+
+    # What a name means
+
+    def _resolve(self, node: ast.AST, scope: _Scope) -> _Target:
+        """What a name, or a name with a dot, stands for."""
+        if isinstance(node, ast.Name):
+            if node.id in scope.imports:
+                return self._member_if_ours(scope.imports[node.id])
+            if node.id in scope.outer:
+                return self._member(scope.module, node.id)
+        if isinstance(node, ast.Attribute):
+            base = self._resolve(node.value, scope)
+            if isinstance(base, _Other):
+                return self._member_if_ours(_Other(f"{base.path}.{node.attr}"))
+        return None
+
+    def _member(self, module: str, name: str) -> _Target:
+        """What ``name`` stands for at the top of a module of the package."""
+        statements = self.read(module).statements.get(name)
+        if not statements:
+            return None
+        imported = _imports(statements)
+        if name in imported:
+            return self._member_if_ours(imported[name])
+        return _Definition(module, name)
+
+    def _member_if_ours(self, target: _Target) -> _Target:
+        """A dotted name of the package as what it defines; any other as it is."""
+        if not isinstance(target, _Other) or not self._ours(target.path):
+            return target
+        if self._is_module(target.path):
+            return target
+        module, _, name = target.path.rpartition(".")
+        found = self._member(module, name)
+        if found is None:
+            raise ValueError(f"{module} does not define {name}")
+        return found
+
+    def _ours(self, path: str) -> bool:
+        return path.partition(".")[0] == self.package
+
+    def _is_module(self, path: str) -> bool:
+        if path in self.sources:
+            return True
+        parent = path.rpartition(".")[0]
+        if parent and not hasattr(sys.modules.get(parent), "__path__"):
+            return False
+        return importlib.util.find_spec(path) is not None
+
+    # What a piece of syntax does
+
+    def _describe(self, node: Any, scope: _Scope) -> Any:
+        if isinstance(node, list):
+            return [self._describe(item, scope) for item in node]
+        if not isinstance(node, ast.AST):
+            return node
+        if isinstance(node, ast.Constant):
+            return ["Constant", repr(node.value)]
+        target = self._resolve(node, scope)
+        if isinstance(target, _Definition):
+            return ["Definition", self.name_of(target)]
+        if isinstance(target, _Other) and self._ours(target.path):
+            # A module as a value may be used for anything that it defines.
+            names = self.read(target.path).statements
+            named = (self._member(target.path, name) for name in names)
+            return [self.name_of(item) for item in named if type(item) is _Definition]
+        if isinstance(target, _Other):
+            return ["Other", target.path]
+        return [
+            type(node).__name__,
+            {
+                name: self._describe(value, scope)
+                for name, value in ast.iter_fields(node)
+                if name not in ("ctx", "type_comment", "type_params")
+                and value is not None
+                and value != []
+            },
+        ]
+
+
+class _Effect(ast.NodeTransformer):
+    """Leaves of a definition what has an effect on what it computes."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        for statement in node.body:
+            if isinstance(statement, ast.AnnAssign):  # a field, of whatever type
+                statement.annotation = ast.Constant(None)
+        return self.generic_visit(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        self.generic_visit(node)
+        if isinstance(node.annotation, ast.Constant) and node.annotation.value is None:
+            return node
+        return ast.Assign([node.target], node.value) if node.value else None
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        # A docstring, or another constant that stands for itself.
+        return (
+            None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
+        )
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        node.cause = None
+        if isinstance(node.exc, ast.Call):
+            node.exc = node.exc.func
+        return self.generic_visit(node)
+
+    def visit_Assert(self, node: ast.Assert) -> ast.AST:
+        node.msg = None
+        return self.generic_visit(node)
+
+    def _leave_out(self, node: ast.AST) -> None:
+        return None
+
+    # What is imported is described where it is named.
+    visit_Pass = visit_Import = visit_ImportFrom = _leave_out
+
+
+def _outer_names(table: symtable.SymbolTable) -> set[str]:
+    """The names that a definition, or one within it, takes from the module."""
+    names = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_global()}
+    return names.union(*(_outer_names(child) for child in table.get_children()))
+
+
+def _bound(statement: ast.stmt) -> set[str]:
+    """The names at the top of a module on which a statement there bears."""
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        return {statement.name}
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+        return set()
+    names = set(_imports([statement]))
+    for node in ast.walk(statement):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name):
+            call = isinstance(statement, ast.Expr)
+            if call or isinstance(node.ctx, ast.Store):
+                names.add(node.id)
+        elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(
+            node.ctx, ast.Store
+        ):
+            names |= {n.id for n in ast.walk(node.value) if isinstance(n, ast.Name)}
+    return names
+
+
+def _imports(statements: list[ast.stmt]) -> dict[str, _Other]:
+    """What the import statements among, and within, these bind."""
+    found = {}
+    for node in (node for statement in statements for node in ast.walk(statement)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                first = alias.name.partition(".")[0]
+                found[alias.asname or first] = _Other(
+                    alias.name if alias.asname else first
+                )
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                if alias.name == "*" or node.level:
+                    raise ValueError(
+                        f"line {node.lineno} imports {'.' * node.level}"
+                        f"{node.module or ''}: {alias.name}, expected names by their "
+                        "full path"
+                    )
+                found[alias.asname or alias.name] = _Other(
+                    f"{node.module}.{alias.name}"
+                )
+    return found
+
+
+def _file(module: str) -> Path:
+    spec = importlib.util.find_spec(module)
+    if not spec or not spec.origin:
+        raise ValueError(f"module {module} has no source")
+    return Path(spec.origin)
+
+
+def _digest(what: Any) -> str:
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
