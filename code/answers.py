@@ -67,19 +67,15 @@ def answers(book: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _points(heading: str) -> tuple[int, float, dict[str, float]]:
+def _points(heading: str) -> tuple[int, int, dict[str, float]]:
     """Number and points of "Problem 2. Title (3 points: a 0.5, b 2, c 0.5)"."""
     found = re.search(
         r"Problem (\d+)\..*\((\d+) points(?:: (.*))?\)", _one_line(heading)
     )
     if not found:
         raise ValueError(f"heading {heading!r} has no number and points of a problem")
-    parts = re.findall(r"([a-z]) ([\d.]+)", found[3] or "")
-    return (
-        int(found[1]),
-        float(found[2]),
-        {name: float(points) for name, points in parts},
-    )
+    parts = dict(re.findall(r"([a-z]) ([\d.]+)", found[3] or ""))
+    return int(found[1]), int(found[2]), {name: float(p) for name, p in parts.items()}
 
 
 def _text(tag: Tag) -> str:

@@ -134,7 +134,7 @@ def test_a_name_that_is_no_folders_is_refused(name: str) -> None:
 def test_the_note_says_what_ran() -> None:
     got = run("a", count_up, Config(seed=5))
     text = got.note().data
-    for expected in ("`a`", got.date, got.hardware, "seed 5", "@tbl-runs"):
+    for expected in ("`a`", got.date, got.hardware, "seed 5", "@tbl-records"):
         assert expected in text
     assert "\n" not in text
 

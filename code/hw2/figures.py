@@ -49,21 +49,32 @@ def use_style() -> None:
 
 
 def table(
-    header: Sequence[str], rows: Iterable[Sequence[Any]], align: str | None = None
+    header: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    align: str | None = None,
+    widths: Sequence[int] | None = None,
 ) -> Markdown:
     """A Markdown table.
 
     ``align`` has a letter for each column, ``l``, ``c`` or ``r``; without it the first
-    column is left-aligned and the others are right-aligned. Cells are Markdown. Raises
-    ``ValueError`` where a row or ``align`` is not as long as the header.
+    column is left-aligned and the others are right-aligned. ``widths`` are those of the
+    columns, relative to each other, where the table is too wide for its lines. Cells
+    are Markdown. Raises ``ValueError`` where a row, ``align`` or ``widths`` is not as
+    long as the header.
     """
     align = align or "l" + "r" * (len(header) - 1)
-    if len(align) != len(header):
-        raise ValueError(
-            f"align {align!r} has {len(align)} letters for {len(header)} columns"
-        )
-    rule = {"l": ":---", "c": ":---:", "r": "---:"}
-    lines = [list(header), [rule[letter] for letter in align]]
+    widths = widths or [3] * len(header)
+    for name, given in (("align", align), ("widths", widths)):
+        if len(given) != len(header):
+            raise ValueError(
+                f"{name} {given!r} is for {len(given)} columns, not {len(header)}"
+            )
+    ends = {"l": (":", ""), "c": (":", ":"), "r": ("", ":")}
+    rule = (
+        ("-" * width).join(ends[letter])
+        for letter, width in zip(align, widths, strict=True)
+    )
+    lines = [list(header), list(rule)]
     for row in rows:
         if len(row) != len(header):
             raise ValueError(

@@ -157,7 +157,7 @@ class Run:
         seed = f", seed {self.config['seed']}" if "seed" in self.config else ""
         return Markdown(
             f"*Run `{self.name}`, recorded {self.date} on {self.hardware}{seed}, in "
-            f"{self.seconds:.0f} s: @tbl-runs.*"
+            f"{self.seconds:.0f} s: @tbl-records.*"
         )
 
 
