@@ -51,7 +51,7 @@ def answers(book: Path) -> list[dict[str, Any]]:
                 for code in place.select("code")
                 if str(code.previous_sibling).rstrip().endswith("run")
             ]
-            anchor = str(link["href"])
+            anchor = str(link["href"]).removeprefix("./")
             entries.append(
                 {
                     "question": name,
@@ -60,7 +60,7 @@ def answers(book: Path) -> list[dict[str, Any]]:
                     "problem_points": whole,
                     "answer": _text(answer),
                     "anchor": anchor,
-                    "page": page_of[anchor],
+                    "page": page_of[str(link["href"])],
                     "records": records,
                 }
             )

@@ -207,18 +207,16 @@ def test_what_is_shown_of_a_run_says_so(book: Path) -> None:
     """Under each recorded figure and table stands a line that leads to the records."""
     notes = {}
     for path in sorted(book.rglob("*.html")):
-        for line in page(path).select("main p > em:first-child"):
+        for line in page(path).select(".record"):
             text = words(line.get_text())
-            if text.startswith("Run "):
-                link = line.find("a")
-                assert link and str(link["href"]).endswith("#tbl-records"), text
-                assert re.match(
-                    r"Run (\S+), recorded \d{4}-\d\d-\d\d on .+, seed \d+, in \d+ s: ",
-                    text,
-                )
-                above = line.find_previous(id=re.compile("^(fig|tbl)-"))
-                label = above["id"] if isinstance(above, Tag) else path.name
-                notes[str(label)] = text.split()[1].rstrip(",")
+            link = line.find("a")
+            assert link and str(link["href"]).endswith("#tbl-records"), text
+            assert re.match(
+                r"Run (\S+), recorded \d{4}-\d\d-\d\d on .+, seed \d+, in \d+ s: ", text
+            )
+            above = line.find_previous(id=re.compile("^(fig|tbl)-"))
+            label = above["id"] if isinstance(above, Tag) else path.name
+            notes[str(label)] = text.split()[1].rstrip(",")
     assert notes.pop("report.html") == "sentiment"  # under the last table
     assert notes == {
         "fig-times": "linear-attention",

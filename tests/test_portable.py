@@ -45,6 +45,7 @@ format:
     classoption: [numbers=noenddot]
     pdf-engine: lualatex
     fig-format: pdf
+    fig-pos: H
 """
 
 INDEX = """# Preface {.unnumbered}
@@ -487,6 +488,9 @@ def test_what_pandoc_finds_is_refused(
         ("[index.qmd", "[nowhere.qmd, index.qmd", r"nowhere\.qmd does not exist"),
         ("[index.qmd", "[{part: x}, index.qmd", r"is not a file's name"),
         ("lualatex", "tectonic", r"pdf-engine is 'tectonic'"),
+        ("fig-pos: H", "fig-pos: t", r"fig-pos is 't'"),
+        ("type: book", "type: book\n  post-render: a.py", r"post-render is 'a\.py'"),
+        ("type: book", "type: book\n  post-render: [b.sh]", r"post-render is 'b\.sh'"),
         ("type: book", "type: [", r"_quarto\.yml"),
     ],
 )
@@ -511,6 +515,30 @@ def test_a_failing_cell_is_named_and_leaves_the_previous_book(tmp_path: Path) ->
         render(root)
     assert (root / "_book" / "index.html").read_text() == "the previous one"
     assert [path.name for path in root.glob("*book*")] == ["_book"]
+
+
+POST_RENDER = """\
+import os, pathlib, sys
+folder = pathlib.Path(os.environ["QUARTO_PROJECT_OUTPUT_DIR"])
+(folder / "list.txt").write_text("\\n".join(p.name for p in folder.iterdir()))
+sys.exit({status} and "no such answer")
+"""
+
+
+def test_a_script_is_run_on_the_finished_book(tmp_path: Path) -> None:
+    root = small_book(tmp_path, "# A\n")
+    options = (root / "_quarto.yml").read_text()
+    (root / "_quarto.yml").write_text(
+        options.replace("type: book", "type: book\n  post-render: after.py", 1)
+    )
+    (root / "after.py").write_text(POST_RENDER.format(status=0))
+    render(root, ["html"])
+    assert "index.html" in (root / "_book" / "list.txt").read_text()
+    (root / "after.py").write_text(POST_RENDER.format(status=1))
+    (root / "index.qmd").write_text("# Another {.unnumbered}\n")
+    with pytest.raises(RenderError, match=r"after\.py failed\nno such answer"):
+        render(root, ["html"])
+    assert "Another" not in (root / "_book" / "index.html").read_text()
 
 
 def test_a_failing_inline_expression_is_named(tmp_path: Path) -> None:

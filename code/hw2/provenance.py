@@ -34,7 +34,10 @@ KEEPERS = ("hw2.provenance", "hw2.records")
 
 
 class Fingerprint(NamedTuple):
-    """What a run depends on. Two runs with equal fingerprints give the same."""
+    """What of this project a run depends on.
+
+    Libraries and machine do not count: a record names those that it was made with.
+    """
 
     function: str
     config: dict[str, Any]  # the options, JSON values by name
@@ -67,7 +70,7 @@ def fingerprint(
 
     ``sources`` are texts to read in place of those of the modules they are named by,
     to see what an edit would change. Raises ``ValueError`` where the function is not
-    one of a module's, or a module imports ``*``.
+    at the top of a module, or a module imports ``*`` or by a relative path.
     """
     reader = _read(function, config, sources or {})
     # As JSON has it, so that what was read from a file compares equal.
@@ -216,9 +219,10 @@ class _Reader:
         return _Scope(module, _imports(statements), outer)
 
     def _add_data(self, name: str, statements: list[ast.stmt]) -> None:
-        (statement,) = statements
-        assert isinstance(statement, ast.Assign)
-        value = ast.literal_eval(statement.value)
+        first = statements[0]
+        if len(statements) > 1 or not isinstance(first, ast.Assign):
+            raise ValueError(f"{name} is not one assignment of a value, as expected")
+        value = ast.literal_eval(first.value)
         items = value.items() if isinstance(value, dict) else [("", value)]
         what = re.sub("_DIGESTS?$", "", name)
         self.data |= {f"{what} {item}".strip(): digest for item, digest in items}
@@ -256,11 +260,9 @@ class _Reader:
             return self._member_if_ours(imported[name])
         return _Definition(module, name)
 
-    def _member_if_ours(self, target: _Target) -> _Target:
+    def _member_if_ours(self, target: _Other) -> _Target:
         """A dotted name of the package as what it defines; any other as it is."""
-        if not isinstance(target, _Other) or not self._ours(target.path):
-            return target
-        if self._is_module(target.path):
+        if not self._ours(target.path) or self._is_module(target.path):
             return target
         module, _, name = target.path.rpartition(".")
         found = self._member(module, name)
@@ -373,8 +375,8 @@ def _bound(statement: ast.stmt) -> set[str]:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.Name):
-            call = isinstance(statement, ast.Expr)
-            if call or isinstance(node.ctx, ast.Store):
+            # A call that stands for itself may change whatever it names.
+            if isinstance(node.ctx, ast.Store) or isinstance(statement, ast.Expr):
                 names.add(node.id)
         elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(
             node.ctx, ast.Store
