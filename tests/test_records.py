@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,13 @@ def test_an_interrupted_write_leaves_the_old_record_or_none(
     assert run("a", count_up, Config(size=4)).scores["sum"].value == 28
     run("b", count_up, Config())
     assert visible(folder) == ["a", "b"]
+
+
+def test_two_at_once_make_a_run_once(folder: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        runs = list(pool.map(lambda _: run("a", count_up, Config()), range(4)))
+    assert made == [Config()]
+    assert len({got.digests["run.json"] for got in runs}) == 1
 
 
 # Tampered records

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from filelock import FileLock
 from IPython.display import Markdown
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -175,19 +176,30 @@ def run(name: str, experiment: Experiment, config: Any) -> Run:
     if train not in ("stale", "never"):
         raise ValueError(f"HW2_TRAIN is {train!r}, expected 'stale' or 'never'")
     now = fingerprint(experiment, config)
-    changes = ["it is not recorded"]
-    if (RECORDS / name).exists():
-        recorded = read(RECORDS / name, experiment)
-        changes = differences(recorded.fingerprint, now)
-        if not changes:
-            return recorded
+    recorded, changes = _recorded(name, experiment, now)
+    if recorded:
+        return recorded
     if train == "never":
         raise StaleRecord(
             f"run {name} can't be taken from its record: {'; '.join(changes)}. "
             f"HW2_TRAIN is never, so it is not made here; make record RUN={name} does"
         )
     print(f"run {name} is made: {'; '.join(changes)}", file=sys.stderr, flush=True)
-    return make(RECORDS / name, experiment, config)
+    RECORDS.mkdir(exist_ok=True)
+    with FileLock(RECORDS / f".{name}.lock"):  # released even when a process is killed
+        recorded, _ = _recorded(name, experiment, now)  # made by another one meanwhile
+        return recorded or make(RECORDS / name, experiment, config)
+
+
+def _recorded(
+    name: str, experiment: Experiment, now: Fingerprint
+) -> tuple[Run | None, list[str]]:
+    """The run as it is recorded, or why its record can't be taken for it."""
+    if not (RECORDS / name).exists():
+        return None, ["it is not recorded"]
+    recorded = read(RECORDS / name, experiment)
+    changes = differences(recorded.fingerprint, now)
+    return (None if changes else recorded), changes
 
 
 def named(record: str | Run, runs: dict[str, Any], experiment: Experiment) -> Run:
