@@ -2,7 +2,7 @@
 # make test        checks the code and runs every test
 # make record      makes the recorded runs that are stale or missing; RUN=name for one
 # make reproduce   makes the recorded runs again and compares; RUN=name for one
-# make clean       removes what these made, but neither .venv nor records
+# make clean       removes what these made, but neither .venv nor finished records
 #
 # All first set up what they need: a virtual environment in .venv, and, for root on
 # Debian, the LaTeX packages and FashionMNIST.

@@ -46,11 +46,7 @@ def answers(book: Path) -> list[dict[str, Any]]:
             name, link = _text(question), place.find("a")
             if not isinstance(link, Tag) or not _text(answer):
                 raise ValueError(f"question {name} has no answer, or leads nowhere")
-            records = [
-                code.get_text()
-                for code in place.select("code")
-                if str(code.previous_sibling).rstrip().endswith("run")
-            ]
+            records = [code.get_text() for code in place.find_all("code")]
             anchor = str(link["href"]).removeprefix("./")
             entries.append(
                 {

@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hw2 import data, linear_attention, records, sentiment, training, vit
+from hw2 import data, linear_attention, provenance, records, sentiment, training, vit
 from hw2.__main__ import RUNS
 from hw2.provenance import (
     Fingerprint,
@@ -160,8 +161,7 @@ import {name} as myself
 from hw2.provenance import incidental
 
 FACTOR = 2
-TABLE = {{}}
-TABLE["a"] = 1
+TABLE = {{"a": 1}}
 UNUSED = 3
 shadowed = 1
 other = 1
@@ -241,12 +241,13 @@ def test_a_module_as_a_value_is_all_that_it_defines(written: Any) -> None:
 @pytest.mark.parametrize(
     "old, new, found",
     [
-        ('TABLE["a"] = 1', 'TABLE["a"] = 2', ["code TABLE changed"]),
+        ('TABLE = {"a": 1}', 'TABLE = {"a": 2}', ["code TABLE changed"]),
         ("down\n", "up\n", ["code main changed"]),
         ("shadowed = 1\n", "shadowed = 2\n", []),
         ("other = 1\n", "other = 2\n", ["code other changed"]),
         ("    size: int = 1", "    side: int = 1", ["code Config changed"]),
         ("    shadowed: int = 0", "    shadowed: int = 5", ["code Base changed"]),
+        ("    shadowed: int = 0", "    shadowed: ClassVar[int] = 0", ["code Base changed"]),
         ("class Child(Base)", "class Child(Config)", ["code Base is gone", "code Child changed"]),
         ("print(x)", "print(x, x)", []),
         ('"""Says what it does."""', "pass", []),
@@ -263,10 +264,62 @@ def test_scopes(written: Any, old: str, new: str, found: list[str]) -> None:
     assert differences(before, after) == found
 
 
+def appended(written: Any, text: str) -> list[str]:
+    """What changes with this text at the end of the module."""
+    before = fingerprint(written.main, written.Config())
+    sources = {written.__name__: inspect.getsource(written) + "\n" + text + "\n"}
+    return differences(before, fingerprint(written.main, written.Config(), sources))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "math.pi = 3",
+        "TABLE['a'] = 2",
+        "TABLE.update(a=2)",
+        "del FACTOR",
+        "FACTOR += 1",
+        "if math.pi > 3:\n    FACTOR = 3",
+        "for i in range(3):\n    pass",
+        "try:\n    import torch\nexcept ImportError:\n    pass",
+        "async def later(): ...",
+        "FACTOR = 3",  # a second time
+        "def square(x):\n    return x",
+        "from math import sqrt as square",
+        "from os.path import *",
+        "from . import data",
+    ],
+)
+def test_a_module_that_does_more_than_define_is_refused(
+    written: Any, text: str
+) -> None:
+    message = r"does something when it is imported|defines .* twice|by their full path"
+    with pytest.raises(ValueError, match=message):
+        appended(written, text)
+
+
+def test_a_module_may_define_more(written: Any) -> None:
+    for text in ("if __name__ == '__main__':\n    main()", '"Text."', "A = B = {}"):
+        assert appended(written, text) == []
+
+
+def test_a_class_body_may_name_what_it_defines(written: Any) -> None:
+    """``size = size``: the second one is the module's."""
+    text = inspect.getsource(written) + "\nsize = 1\n"
+    text = text.replace("    size: int = 1", "    size: int = size")
+    before = fingerprint(written.main, written.Config(), {written.__name__: text})
+    text = text.replace("\nsize = 1\n", "\nsize = 2\n")
+    after = fingerprint(written.main, written.Config(), {written.__name__: text})
+    assert differences(before, after) == ["code size changed"]
+
+
 def test_what_cannot_be_followed_is_refused(written: Any) -> None:
-    text = "from os.path import *\n" + inspect.getsource(written)
-    with pytest.raises(ValueError, match=r"line 1 imports os.path: \*, expected names"):
-        fingerprint(written.main, written.Config(), {written.__name__: text})
+    name, text = written.__name__, inspect.getsource(written)
+    hidden = text.replace(
+        "from math import floor as down", "from math import e as other"
+    )
+    with pytest.raises(ValueError, match="has another other than it imports within"):
+        fingerprint(written.main, written.Config(), {name: hidden})
 
     def local(config: Any) -> None: ...
 
@@ -274,12 +327,15 @@ def test_what_cannot_be_followed_is_refused(written: Any) -> None:
         fingerprint(local, written.Config())
 
 
-def test_an_edit_while_python_runs_is_noticed(written: Any) -> None:
-    path = Path(written.__file__)
+def test_an_edit_while_python_runs_is_noticed(
+    written: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert edited_since_import(vit.experiment, vit.Config()) == []
-    for moment, found in ((0.0, []), (2e10, [written.__name__])):
-        os.utime(path, (moment, moment))
-        assert edited_since_import(written.main, written.Config()) == found
+    path = Path(written.__file__)
+    os.utime(path, (0, 0))  # as if moved here, with its old time
+    assert edited_since_import(written.main, written.Config()) == [written.__name__]
+    monkeypatch.setattr(provenance, "_STARTED", time.time() + 60)
+    assert edited_since_import(written.main, written.Config()) == []
 
 
 def test_only_these_functions_are_declared_without_effect() -> None:

@@ -1,7 +1,7 @@
 """``python -m hw2 record [NAME ...]``: make the records that are stale or missing.
 
 ``python -m hw2 reproduce [NAME ...]``: make every run again, from scratch, and compare
-it with its record. Without names, all runs of the report.
+it with its record, which has to be there. Without names, all runs of the report.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import torch
 
 from hw2 import linear_attention, records, sentiment, vit
 from hw2.data import MissingData
+from hw2.provenance import fingerprint
 from hw2.records import Experiment, Run, StaleRecord, TamperedRecord
 
 RUNS: dict[str, tuple[Experiment, Any]] = {
@@ -26,6 +27,7 @@ RUNS: dict[str, tuple[Experiment, Any]] = {
     for name, config in runs.items()
 }
 
+DIFFERS = "DIFFERS"
 COLUMNS = "{:18} {:10} {:>10} {:>10} {:>10} {:>10}  {}"
 
 
@@ -62,19 +64,22 @@ def reproduce(names: list[str]) -> int:
     """Make each run again and print how far it is from its record; 1 if too far."""
     head = ("run", "score", "recorded", "reproduced", "difference", "tolerance")
     lines = [COLUMNS.format(*head, "verdict")]
-    agree = True
+    scratch = records.RECORDS / ".reproduced"
+    shutil.rmtree(scratch, ignore_errors=True)
     for name in names:
         experiment, config = RUNS[name]
-        run = records.run(name, experiment, config)
-        again = records.RECORDS / ".reproduced" / name
-        shutil.rmtree(again, ignore_errors=True)
-        made = records.make(again, experiment, config)
-        for row in compare(run, made):
-            lines.append(COLUMNS.format(*row))
-            agree &= row[-1] != "DIFFERS"
-        shutil.rmtree(again)
+        now = fingerprint(experiment, config)
+        run, changes = records.recorded_run(records.RECORDS / name, experiment, now)
+        if not run:
+            raise StaleRecord(
+                f"run {name} can't be compared with its record: {'; '.join(changes)}. "
+                f"Make it first: make record RUN={name}"
+            )
+        made = records.make(scratch / name, experiment, config)
+        lines += [COLUMNS.format(*row) for row in compare(run, made)]
+    shutil.rmtree(scratch)
     print("\n".join(lines))
-    return 0 if agree else 1
+    return 1 if any(line.endswith(DIFFERS) for line in lines) else 0
 
 
 def compare(recorded: Run, made: Run) -> Iterator[tuple[str, ...]]:
@@ -88,7 +93,7 @@ def compare(recorded: Run, made: Run) -> Iterator[tuple[str, ...]]:
     for what, score in recorded.scores.items():
         difference = made.scores[what].value - score.value
         close = abs(difference) <= score.tolerance
-        verdict = "identical" if same else "agrees" if close else "DIFFERS"
+        verdict = "identical" if same else "agrees" if close else DIFFERS
         numbers = (score.value, made.scores[what].value)
         yield (
             *(recorded.name, what, *(f"{number:.4f}" for number in numbers)),

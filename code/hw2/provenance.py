@@ -4,8 +4,13 @@ Code counts by what it does. From the function of a run, every function, class a
 constant of its package that it names is followed, and described by its syntax tree
 without comments, docstrings, annotations, layout, the texts of errors, and the place
 where it stands. So none of these changes a fingerprint, and a changed default, formula
-or constant does. Names are followed as they are written: what is only looked up while
-the program runs, as by ``getattr(object, name)``, is not seen.
+or constant does.
+
+This holds for modules that do nothing but define when they are imported, each name
+once; others are refused. Not seen is what has no name in the code: a function found by
+``getattr`` or in a registry that decorators fill, a docstring or an annotation that is
+read while the program runs. ``incidental`` functions, and the modules that keep the
+results, are not followed.
 
 A constant whose name ends in ``DIGEST`` or ``DIGESTS`` says which data or weights the
 run reads. It counts as data, by its value.
@@ -19,7 +24,6 @@ import importlib.util
 import json
 import re
 import symtable
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -70,7 +74,7 @@ def fingerprint(
 
     ``sources`` are texts to read in place of those of the modules they are named by,
     to see what an edit would change. Raises ``ValueError`` where the function is not
-    at the top of a module, or a module imports ``*`` or by a relative path.
+    at the top of a module, or a module that it reaches can't be followed.
     """
     reader = _read(function, config, sources or {})
     # As JSON has it, so that what was read from a file compares equal.
@@ -103,14 +107,17 @@ def differences(recorded: Fingerprint, now: Fingerprint) -> list[str]:
 
 def edited_since_import(function: Callable[..., Any], config: Any) -> list[str]:
     """The modules that the run reaches and whose files are newer than this process."""
-    names = sorted(_read(function, config, {}).modules)
-    return [name for name in names if _file(name).stat().st_mtime > _STARTED]
+    files = {name: _file(name) for name in _read(function, config, {}).modules}
+    # A file that was moved here keeps the time of its content, not that of its state.
+    times = {n: max(f.stat().st_mtime, f.stat().st_ctime) for n, f in files.items()}
+    return sorted(name for name, moment in times.items() if moment > _STARTED)
 
 
 def _read(
     function: Callable[..., Any], config: Any, sources: Mapping[str, str]
 ) -> "_Reader":
     reader = _Reader(function.__module__.partition(".")[0], sources)
+    reader.read(reader.package)  # which is imported with its modules
     for item in (function, type(config)):
         if item.__module__ == "__main__" or "." in item.__qualname__:
             raise ValueError(
@@ -138,9 +145,9 @@ _Target = _Definition | _Other | None  # None: a local name, or one of Python's
 
 
 class _Module(NamedTuple):
-    """The statements that bear on each name, and what Python says of the names."""
+    """The statement that defines each name, and what Python says of the names in it."""
 
-    statements: dict[str, list[ast.stmt]]
+    statements: dict[str, ast.stmt]
     tables: dict[tuple[str, int], symtable.SymbolTable]  # by a definition's name, line
 
 
@@ -168,16 +175,15 @@ class _Reader:
         """Describe a definition and all that it leads to."""
         self.name_of(start)
         while self.waiting:
-            definition = self.waiting.pop(0)
-            statements = self.read(definition.module).statements[definition.name]
-            if re.search("DIGESTS?$", definition.name):
-                self._add_data(definition.name, statements)
-            elif not self._ignored(definition.module, statements):
-                scope = self._scope(definition.module, statements)
-                parts = [_Effect().visit(copy.deepcopy(part)) for part in statements]
-                self.code[self.names[definition]] = _digest(
-                    self._describe(parts, scope)
-                )
+            module, name = definition = self.waiting.pop(0)
+            statement = self.read(module).statements[name]
+            if re.search("DIGESTS?$", name):
+                self._add_data(name, statement)
+            elif module not in KEEPERS and not self._is_incidental(module, statement):
+                scope = self._scope(module, statement)
+                effect = _Effect().visit(copy.deepcopy(statement))
+                what = self._describe(effect, scope)
+                self.code[self.names[definition]] = _digest(what)
 
     def name_of(self, definition: _Definition) -> str:
         """The definition's name, without its module's; it will be described, too."""
@@ -193,45 +199,46 @@ class _Reader:
         """The module, by its source."""
         if module not in self.modules:
             text = self.sources.get(module) or _file(module).read_text()
-            found: dict[str, list[ast.stmt]] = {}
+            found: dict[str, ast.stmt] = {}
             for statement in ast.parse(text).body:
-                for name in _bound(statement):
-                    found.setdefault(name, []).append(statement)
+                for name in _defined(statement, module):
+                    if name in found:
+                        raise ValueError(f"{module} defines {name} twice")
+                    found[name] = statement
             children = symtable.symtable(text, module, "exec").get_children()
             tables = {(c.get_name(), c.get_lineno()): c for c in children}
             self.modules[module] = _Module(found, tables)
         return self.modules[module]
 
-    def _scope(self, module: str, statements: list[ast.stmt]) -> _Scope:
+    def _scope(self, module: str, statement: ast.stmt) -> _Scope:
         outer: set[str] = set()
-        for statement in statements:
-            parts: list[ast.AST] = [statement]
-            if isinstance(statement, ast.FunctionDef | ast.ClassDef):
-                tables = self.read(module).tables
-                outer |= _outer_names(tables[statement.name, statement.lineno])
-                parts = [*statement.decorator_list]
-                if isinstance(statement, ast.ClassDef):
-                    parts += [*statement.bases, *statement.keywords]
-                else:
-                    parts.append(statement.args)
-            names = (node for part in parts for node in ast.walk(part))
-            outer |= {node.id for node in names if isinstance(node, ast.Name)}
-        return _Scope(module, _imports(statements), outer)
+        parts: list[ast.AST] = [statement]
+        names, tables = self.read(module)
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            outer |= _outer_names(tables[statement.name, statement.lineno])
+            parts = [*statement.decorator_list]
+            if isinstance(statement, ast.ClassDef):
+                parts += [*statement.bases, *statement.keywords]
+            else:
+                parts.append(statement.args)
+        nodes = (node for part in parts for node in ast.walk(part))
+        outer |= {node.id for node in nodes if isinstance(node, ast.Name)}
+        imports = _imports(statement)
+        for name in imports.keys() & outer & names.keys():
+            raise ValueError(f"{module} has another {name} than it imports within")
+        return _Scope(module, imports, outer)
 
-    def _add_data(self, name: str, statements: list[ast.stmt]) -> None:
-        first = statements[0]
-        if len(statements) > 1 or not isinstance(first, ast.Assign):
-            raise ValueError(f"{name} is not one assignment of a value, as expected")
-        value = ast.literal_eval(first.value)
+    def _add_data(self, name: str, statement: ast.stmt) -> None:
+        value = ast.literal_eval(getattr(statement, "value", statement))
         items = value.items() if isinstance(value, dict) else [("", value)]
         what = re.sub("_DIGESTS?$", "", name)
-        self.data |= {f"{what} {item}".strip(): digest for item, digest in items}
+        for item, digest in items:
+            if self.data.setdefault(f"{what} {item}".strip(), digest) != digest:
+                raise ValueError(f"{name} is defined by two modules")
 
-    def _ignored(self, module: str, statements: list[ast.stmt]) -> bool:
-        if module in KEEPERS:
-            return True
-        marks = [m for s in statements for m in getattr(s, "decorator_list", [])]
-        scope = self._scope(module, statements)
+    def _is_incidental(self, module: str, statement: ast.stmt) -> bool:
+        scope = self._scope(module, statement)
+        marks = getattr(statement, "decorator_list", [])
         found = [self._resolve(mark, scope) for mark in marks]
         return any(target and ".".join(target) == _INCIDENTAL for target in found)
 
@@ -252,13 +259,10 @@ class _Reader:
 
     def _member(self, module: str, name: str) -> _Target:
         """What ``name`` stands for at the top of a module of the package."""
-        statements = self.read(module).statements.get(name)
-        if not statements:
-            return None
-        imported = _imports(statements)
-        if name in imported:
-            return self._member_if_ours(imported[name])
-        return _Definition(module, name)
+        statement = self.read(module).statements.get(name)
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            return self._member_if_ours(_imports(statement)[name])
+        return _Definition(module, name) if statement else None
 
     def _member_if_ours(self, target: _Other) -> _Target:
         """A dotted name of the package as what it defines; any other as it is."""
@@ -274,12 +278,10 @@ class _Reader:
         return path.partition(".")[0] == self.package
 
     def _is_module(self, path: str) -> bool:
-        if path in self.sources:
-            return True
-        parent = path.rpartition(".")[0]
-        if parent and not hasattr(sys.modules.get(parent), "__path__"):
+        try:
+            return path in self.sources or importlib.util.find_spec(path) is not None
+        except ModuleNotFoundError:  # something in a module
             return False
-        return importlib.util.find_spec(path) is not None
 
     # What a piece of syntax does
 
@@ -315,14 +317,21 @@ class _Reader:
 class _Effect(ast.NodeTransformer):
     """Leaves of a definition what has an effect on what it computes."""
 
+    def __init__(self) -> None:
+        self.fields: list[ast.AnnAssign] = []
+
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         node.returns = None
         return self.generic_visit(node)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         for statement in node.body:
-            if isinstance(statement, ast.AnnAssign):  # a field, of whatever type
-                statement.annotation = ast.Constant(None)
+            if isinstance(statement, ast.AnnAssign):
+                # A field, of whatever type, unless it is said to be none.
+                names = {n.id for n in ast.walk(statement) if isinstance(n, ast.Name)}
+                kept = names & {"ClassVar", "InitVar", "KW_ONLY"}
+                statement.annotation = ast.Constant(" ".join(sorted(kept)) or None)
+                self.fields.append(statement)
         return self.generic_visit(node)
 
     def visit_arg(self, node: ast.arg) -> ast.AST:
@@ -331,7 +340,7 @@ class _Effect(ast.NodeTransformer):
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
         self.generic_visit(node)
-        if isinstance(node.annotation, ast.Constant) and node.annotation.value is None:
+        if node in self.fields:
             return node
         return ast.Assign([node.target], node.value) if node.value else None
 
@@ -360,35 +369,41 @@ class _Effect(ast.NodeTransformer):
 
 def _outer_names(table: symtable.SymbolTable) -> set[str]:
     """The names that a definition, or one within it, takes from the module."""
-    names = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_global()}
+    # What a class body names before it defines it is the module's.
+    body = table.get_type() == "class"
+    names = {
+        symbol.get_name()
+        for symbol in table.get_symbols()
+        if symbol.is_global() or (body and symbol.is_referenced())
+    }
     return names.union(*(_outer_names(child) for child in table.get_children()))
 
 
-def _bound(statement: ast.stmt) -> set[str]:
-    """The names at the top of a module on which a statement there bears."""
+def _defined(statement: ast.stmt, module: str) -> set[str]:
+    """The names that a statement at the top of a module defines."""
     if isinstance(statement, ast.FunctionDef | ast.ClassDef):
         return {statement.name}
+    if isinstance(statement, ast.Import | ast.ImportFrom):
+        return set(_imports(statement))
     if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+        return set()  # a docstring
+    if isinstance(statement, ast.Assign | ast.AnnAssign):
+        targets = getattr(statement, "targets", None) or [statement.target]  # type: ignore[union-attr]
+        nodes = [node for target in targets for node in ast.walk(target)]
+        if not any(isinstance(node, ast.Attribute | ast.Subscript) for node in nodes):
+            return {node.id for node in nodes if isinstance(node, ast.Name)}
+    if ast.unparse(statement).startswith("if __name__ == '__main__':"):
         return set()
-    names = set(_imports([statement]))
-    for node in ast.walk(statement):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Name):
-            # A call that stands for itself may change whatever it names.
-            if isinstance(node.ctx, ast.Store) or isinstance(statement, ast.Expr):
-                names.add(node.id)
-        elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(
-            node.ctx, ast.Store
-        ):
-            names |= {n.id for n in ast.walk(node.value) if isinstance(n, ast.Name)}
-    return names
+    raise ValueError(
+        f"{module}, line {statement.lineno}, does something when it is imported, "
+        "expected definitions, imports and constants"
+    )
 
 
-def _imports(statements: list[ast.stmt]) -> dict[str, _Other]:
-    """What the import statements among, and within, these bind."""
+def _imports(statement: ast.stmt) -> dict[str, _Other]:
+    """What an import statement, or those within a definition, bind."""
     found = {}
-    for node in (node for statement in statements for node in ast.walk(statement)):
+    for node in ast.walk(statement):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 first = alias.name.partition(".")[0]

@@ -1,6 +1,6 @@
-"""Results of runs that take minutes are recorded, and can't outlive what gave them.
+"""Runs that take minutes are recorded, and a record is used only while it is true.
 
-A record is a folder of ``records/``, written whole or not at all:
+A record is a folder of ``records/``, which appears when all its files are on the disk:
 
 - ``run.json``: the fingerprint (see ``provenance``), date, machine, seconds, versions,
   the metrics, and the scores;
@@ -8,9 +8,10 @@ A record is a folder of ``records/``, written whole or not at all:
 - ``weights.safetensors``, if the run trains a model;
 - ``SHA256SUMS`` of all of these, which ``sha256sum --check`` reads, too.
 
-A record that is stale or missing is made where it is asked for, unless the variable
-``HW2_TRAIN`` is ``never``; then it is an error. A run that is stopped, by whatever,
-goes on from its last checkpoint when it is asked for again.
+A run without a record, or with a stale one, is made where it is asked for, unless the
+variable ``HW2_TRAIN`` is ``never``; then it is an error. A run that is stopped, by
+whatever, goes on from its last checkpoint when it is asked for again on the same
+machine with the same libraries.
 """
 
 import datetime
@@ -63,7 +64,7 @@ class Outcome(NamedTuple):
 
 
 class StaleRecord(RuntimeError):
-    """A record that is missing, or that something else gave than what is there now."""
+    """There is no record of a run, or only one of other options, data or code."""
 
 
 class TamperedRecord(RuntimeError):
@@ -82,7 +83,7 @@ class Checkpoint:
         if folder:
             # Work that was done before, and was not lost, counts as done by this run.
             spent = [self._read(path)["spent"] for path in folder.glob("*.pt")]
-            self._start -= max(spent, default=0)
+            self._start -= max(spent, default=0.0)
 
     @property
     def seconds(self) -> float:
@@ -115,8 +116,13 @@ class Checkpoint:
 
     @staticmethod
     def _read(path: Path, mmap: bool = True) -> dict[str, Any]:
-        # Tensors and plain values only: nothing in the file is run.
-        content: dict[str, Any] = torch.load(path, mmap=mmap, weights_only=True)
+        try:
+            # Tensors and plain values only: nothing in the file is run.
+            content: dict[str, Any] = torch.load(path, mmap=mmap, weights_only=True)
+        except Exception as error:
+            raise RuntimeError(
+                f"checkpoint {path} can't be read ({error}); delete it to begin again"
+            ) from error
         return content
 
 
@@ -166,17 +172,17 @@ def run(name: str, experiment: Experiment, config: Any) -> Run:
     """The run of ``experiment`` with ``config``: from its record, else made now.
 
     ``config`` is a dataclass of JSON values. Raises ``TamperedRecord`` for a record
-    that is not as it was written, ``StaleRecord`` where one would have to be made and
-    ``HW2_TRAIN`` is ``never``, ``ValueError`` for a name that is no folder's or another
-    ``HW2_TRAIN``.
+    that is not as it was written, ``StaleRecord`` where the run would have to be made
+    and ``HW2_TRAIN`` is ``never``, ``ValueError`` for a ``name`` or an ``HW2_TRAIN``
+    that is none of those expected.
     """
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
         raise ValueError(f"name is {name!r}, expected small letters, digits, hyphens")
-    train = os.environ.get("HW2_TRAIN", "stale")
+    train = os.environ.get("HW2_TRAIN") or "stale"
     if train not in ("stale", "never"):
         raise ValueError(f"HW2_TRAIN is {train!r}, expected 'stale' or 'never'")
     now = fingerprint(experiment, config)
-    recorded, changes = _recorded(name, experiment, now)
+    recorded, changes = recorded_run(RECORDS / name, experiment, now)
     if recorded:
         return recorded
     if train == "never":
@@ -187,19 +193,39 @@ def run(name: str, experiment: Experiment, config: Any) -> Run:
     print(f"run {name} is made: {'; '.join(changes)}", file=sys.stderr, flush=True)
     RECORDS.mkdir(exist_ok=True)
     with FileLock(RECORDS / f".{name}.lock"):  # released even when a process is killed
-        recorded, _ = _recorded(name, experiment, now)  # made by another one meanwhile
+        # Another process may have made it meanwhile.
+        recorded, _ = recorded_run(RECORDS / name, experiment, now)
         return recorded or make(RECORDS / name, experiment, config)
 
 
-def _recorded(
-    name: str, experiment: Experiment, now: Fingerprint
+def recorded_run(
+    folder: Path, experiment: Experiment, now: Fingerprint
 ) -> tuple[Run | None, list[str]]:
-    """The run as it is recorded, or why its record can't be taken for it."""
-    if not (RECORDS / name).exists():
+    """The run as it is recorded in a folder, or why that can't be taken for it now.
+
+    Raises ``TamperedRecord`` where the record is not as it was written.
+    """
+    if not folder.exists():
         return None, ["it is not recorded"]
-    recorded = read(RECORDS / name, experiment)
+    recorded = read(folder)
     changes = differences(recorded.fingerprint, now)
-    return (None if changes else recorded), changes
+    if changes:
+        return None, changes
+    scores: Scores = experiment.score(recorded.predictions)  # type: ignore[attr-defined]
+    if scores.keys() != recorded.scores.keys():
+        raise _tampered(
+            folder, f"its scores are {sorted(recorded.scores)}, not {sorted(scores)}"
+        )
+    for name, score in scores.items():
+        written = recorded.scores[name]
+        if not all(
+            math.isclose(*pair, rel_tol=1e-9)
+            for pair in zip(written, score, strict=True)
+        ):
+            raise _tampered(
+                folder, f"{name} is {written}, and {score} by its predictions"
+            )
+    return recorded, []
 
 
 def named(record: str | Run, runs: dict[str, Any], experiment: Experiment) -> Run:
@@ -214,8 +240,9 @@ def named(record: str | Run, runs: dict[str, Any], experiment: Experiment) -> Ru
 def make(folder: Path, experiment: Experiment, config: Any) -> Run:
     """Make a run, from its last checkpoint if it has one, and put its record there.
 
-    Raises ``RuntimeError`` where the code was edited after it was loaded: then it is
-    not what the fingerprint describes.
+    Raises ``RuntimeError`` where the code was edited after it was loaded, so that the
+    fingerprint would not be that of what runs, and ``ValueError`` for a score that is
+    not a finite number.
     """
     edited = edited_since_import(experiment, config)
     if edited:
@@ -223,17 +250,24 @@ def make(folder: Path, experiment: Experiment, config: Any) -> Run:
             f"{', '.join(edited)} changed on disk after being imported: restart Python"
         )
     now = fingerprint(experiment, config)
-    unfinished = folder.parent / ".unfinished" / folder.name
-    checkpoint = Checkpoint(unfinished / now.key[:16])
-    outcome = experiment(config, checkpoint)
-    about = {
+    about: dict[str, Any] = {
         "key": now.key,
         "fingerprint": now._asdict(),
-        "date": datetime.date.today().isoformat(),
         "hardware": _hardware(),
-        "seconds": round(checkpoint.seconds, 1),
         "versions": _versions(),
-        "scores": _score(experiment, outcome.predictions),
+    }
+    # What another machine or library had begun would not end as if it had gone on.
+    unfinished = folder.parent / ".unfinished" / folder.name
+    checkpoint = Checkpoint(unfinished / _sha256(json.dumps(about).encode())[:16])
+    outcome = experiment(config, checkpoint)
+    scores: Scores = experiment.score(outcome.predictions)  # type: ignore[attr-defined]
+    for name, score in scores.items():
+        if not math.isfinite(score.value):
+            raise ValueError(f"score {name} is {score.value}, expected a finite number")
+    about |= {
+        "date": datetime.date.today().isoformat(),
+        "seconds": round(checkpoint.seconds, 1),
+        "scores": {name: score._asdict() for name, score in scores.items()},
         "metrics": outcome.metrics,
     }
     files = {
@@ -245,58 +279,43 @@ def make(folder: Path, experiment: Experiment, config: Any) -> Run:
     sums = [f"{_sha256(content)}  {name}\n" for name, content in files.items()]
     _put(folder, files | {"SHA256SUMS": "".join(sums).encode()}, unfinished)
     shutil.rmtree(unfinished)
-    return read(folder, experiment)
+    return read(folder)
 
 
-def read(folder: Path, experiment: Experiment) -> Run:
+def read(folder: Path) -> Run:
     """The run in a folder. Raises ``TamperedRecord`` if it is not as it was written.
 
-    Every file is compared with its SHA-256, the key with the fingerprint, and the
-    scores are computed again from the predictions.
+    Every file is compared with its SHA-256, and the key with the fingerprint.
     """
-
-    def refuse(why: str) -> TamperedRecord:
-        return TamperedRecord(
-            f"{folder} is not as it was recorded: {why}. Get it back from git, or "
-            f"delete it and say make record RUN={folder.name}"
-        )
-
     files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
     sums = files.pop("SHA256SUMS", b"").decode(errors="replace").splitlines()
     digests = {name: digest for digest, _, name in (s.partition("  ") for s in sums)}
     if digests.keys() != files.keys() or "run.json" not in files:
-        raise refuse(f"it has {sorted(files)} and SHA256SUMS of {sorted(digests)}")
+        raise _tampered(
+            folder, f"it has {sorted(files)} and SHA256SUMS of {sorted(digests)}"
+        )
     for name, content in files.items():
         if _sha256(content) != digests[name]:
-            raise refuse(f"{name} has another SHA-256")
-    about = json.loads(files["run.json"])
-    recorded = Fingerprint(**about.pop("fingerprint"))
-    if about.pop("key") != recorded.key:
-        raise refuse("the key is not that of its fingerprint")
+            raise _tampered(folder, f"{name} has another SHA-256")
     try:
-        predictions = load(files["predictions.safetensors"])
-        weights = load(files.get("weights.safetensors", save({})))
-        computed = _score(experiment, predictions)
-    except (KeyError, SafetensorError) as error:
-        raise refuse(f"no scores can be computed from it ({error!r})") from None
-    scores = {name: Score(**score) for name, score in about.pop("scores").items()}
-    if computed.keys() != scores.keys():
-        raise refuse(f"its scores are {sorted(scores)}, not {sorted(computed)}")
-    for name, score in computed.items():
-        if not math.isclose(scores[name].value, score["value"], rel_tol=1e-9):
-            raise refuse(
-                f"{name} is {scores[name].value}, and {score['value']} by its "
-                "predictions"
-            )
-    return Run(
-        name=folder.name,
-        fingerprint=recorded,
-        scores=scores,
-        predictions=predictions,
-        weights=weights,
-        digests=digests,
-        **about,
-    )
+        about = json.loads(files["run.json"])
+        recorded = Fingerprint(**about.pop("fingerprint"))
+        scores = about.pop("scores").items()
+        key = about.pop("key")
+        run = Run(
+            name=folder.name,
+            fingerprint=recorded,
+            scores={name: Score(**score) for name, score in scores},
+            predictions=load(files["predictions.safetensors"]),
+            weights=load(files.get("weights.safetensors", save({}))),
+            digests=digests,
+            **about,
+        )
+    except (KeyError, TypeError, ValueError, SafetensorError) as error:
+        raise _tampered(folder, f"it can't be read ({error!r})") from error
+    if key != recorded.key:
+        raise _tampered(folder, "the key is not that of its fingerprint")
+    return run
 
 
 def part(tensors: Tensors, prefix: str) -> Tensors:
@@ -308,9 +327,11 @@ def part(tensors: Tensors, prefix: str) -> Tensors:
     }
 
 
-def _score(experiment: Experiment, predictions: Tensors) -> dict[str, dict[str, float]]:
-    scores: Scores = experiment.score(predictions)  # type: ignore[attr-defined]
-    return {name: score._asdict() for name, score in scores.items()}
+def _tampered(folder: Path, why: str) -> TamperedRecord:
+    return TamperedRecord(
+        f"{folder} is not as it was recorded: {why}. Get it back from git, or delete "
+        f"it and say make record RUN={folder.name}"
+    )
 
 
 def _packed(tensors: Tensors) -> bytes:

@@ -108,7 +108,9 @@ def fit(
     history: History = {"losses": [], "held_out": []}
     seconds = accuracy = 0.0
     if kept := resume(checkpoint, name, model, optimiser):
-        history, seconds, accuracy = kept["history"], kept["seconds"], kept["accuracy"]
+        history, seconds = kept["history"], kept["seconds"]
+        looked = history["held_out"]
+        accuracy = looked[-1]["accuracy"] if looked else 0.0
     done = len(history["losses"])
     start = time.perf_counter()
     with progress(steps, name, done) as bar:
@@ -133,7 +135,7 @@ def fit(
                         "accuracy": accuracy,
                     }
                     history["held_out"].append(row)
-                state = {"history": history, "seconds": seconds, "accuracy": accuracy}
+                state = {"history": history, "seconds": seconds}
                 keep(checkpoint, name, model, optimiser, **state)
                 start = time.perf_counter()
             advance(bar, loss=history["losses"][-1], held_out=accuracy)
