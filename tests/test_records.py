@@ -619,6 +619,21 @@ def test_reproduce_compares(
 
 
 @pytest.mark.usefixtures("known")
+def test_reproduce_needs_records(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("a", count_up, Config())
+    run("b", count_up, Config(size=5))  # not the one that is known by this name
+    before = {path: path.read_bytes() for path in folder.glob("[ab]/*")}
+    made.clear()
+    assert commands.main(["reproduce"]) == 1
+    error = capsys.readouterr().err
+    assert "run b can't be compared" in error and "size: 5 recorded, 4 now" in error
+    assert made == []
+    assert {path: path.read_bytes() for path in folder.glob("[ab]/*")} == before
+
+
+@pytest.mark.usefixtures("known")
 def test_commands_say_what_is_wrong(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -634,6 +649,13 @@ def test_commands_say_what_is_wrong(
     about.write_text(about.read_text().replace("15.0", "16.0"))
     assert commands.main(["record", "a"]) == 1
     assert "error:" in capsys.readouterr().err
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(records, "run", stopped)
+    assert commands.main(["record", "a"]) == 130
+    assert "stopped; record goes on" in capsys.readouterr().err
 
 
 # The records of the report

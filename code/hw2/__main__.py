@@ -49,6 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (StaleRecord, TamperedRecord, MissingData) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nstopped; record goes on from its last checkpoint", file=sys.stderr)
+        return 130
 
 
 def record(names: list[str]) -> int:
@@ -64,22 +67,27 @@ def reproduce(names: list[str]) -> int:
     """Make each run again and print how far it is from its record; 1 if too far."""
     head = ("run", "score", "recorded", "reproduced", "difference", "tolerance")
     lines = [COLUMNS.format(*head, "verdict")]
+    recorded = [_recorded(name) for name in names]  # all, before the first is made
     scratch = records.RECORDS / ".reproduced"
     shutil.rmtree(scratch, ignore_errors=True)
-    for name in names:
-        experiment, config = RUNS[name]
-        now = fingerprint(experiment, config)
-        run, changes = records.recorded_run(records.RECORDS / name, experiment, now)
-        if not run:
-            raise StaleRecord(
-                f"run {name} can't be compared with its record: {'; '.join(changes)}. "
-                f"Make it first: make record RUN={name}"
-            )
-        made = records.make(scratch / name, experiment, config)
+    for run in recorded:
+        made = records.make(scratch / run.name, *RUNS[run.name])
         lines += [COLUMNS.format(*row) for row in compare(run, made)]
     shutil.rmtree(scratch)
     print("\n".join(lines))
     return 1 if any(line.endswith(DIFFERS) for line in lines) else 0
+
+
+def _recorded(name: str) -> Run:
+    experiment, config = RUNS[name]
+    now = fingerprint(experiment, config)
+    run, changes = records.recorded_run(records.RECORDS / name, experiment, now)
+    if not run:
+        raise StaleRecord(
+            f"run {name} can't be compared with its record: {'; '.join(changes)}. "
+            f"Make it first: make record RUN={name}"
+        )
+    return run
 
 
 def compare(recorded: Run, made: Run) -> Iterator[tuple[str, ...]]:
