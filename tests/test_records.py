@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -513,6 +514,37 @@ def advance(bar, **_):
 module.advance = advance
 records.make(Path(sys.argv[2]), *test_records.TINY[which])
 """
+
+
+@pytest.mark.usefixtures("few")
+def test_the_time_before_an_interruption_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the times that the metrics report, after a stop at every step."""
+    batch = sentiment.Encoded.batch
+
+    def slow(reviews: sentiment.Encoded, part: torch.Tensor) -> Any:
+        time.sleep(0.05)
+        return batch(reviews, part)
+
+    def stopped(bar: Any, **_: float) -> None:
+        bar.update()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sentiment.Encoded, "batch", slow)
+    for module in (training, sentiment):
+        monkeypatch.setattr(module, "advance", stopped)
+    got = []
+    for which, (experiment, config) in enumerate(TINY):
+        place = tmp_path / str(which)
+        while not place.exists():
+            with suppress(KeyboardInterrupt):
+                records.make(place, experiment, config)
+        got.append(records.read(place).metrics)
+    times = [row["seconds"] for row in got[0]["vit"]["held_out"]]
+    assert times == sorted(times) and len(set(times)) == len(times) == 6
+    for epoch in got[1]["history"]:
+        assert epoch["seconds"] > 0.05 * len(epoch["batch_losses"])
 
 
 @pytest.mark.usefixtures("few")
