@@ -55,3 +55,9 @@ def test_the_workflow_renders_with_quarto_and_publishes() -> None:
     assert "quarto-dev/quarto-actions/setup" in actions
     assert "quarto-dev/quarto-actions/render" in actions
     assert "actions/deploy-pages" in actions
+
+
+def test_nothing_is_trained_in_continuous_integration() -> None:
+    text = (ROOT / ".github/workflows/publish.yml").read_text()
+    assert yaml.safe_load(text)["jobs"]["publish"]["env"] == {"HW2_TRAIN": "never"}
+    assert "\nexport HW2_TRAIN=never" in (ROOT / ".ci/run").read_text()
