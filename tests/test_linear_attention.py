@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from hw2.linear_attention import causal, linear, quadratic
+from hw2.linear_attention import (
+    Timing,
+    causal,
+    experiment,
+    linear,
+    quadratic,
+    score,
+)
+from hw2.records import Checkpoint
 
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 everywhere = pytest.mark.parametrize("attention", [quadratic, linear, causal])
@@ -189,3 +197,22 @@ def test_a_normaliser_that_overflows(attention: Attention) -> None:
     q, k, v = features((), 4, 3, 2)
     with pytest.raises(ValueError, match="normaliser"):
         attention(1e200 * q, 1e200 * k, v)
+
+
+def test_the_timing_is_whole_and_leaves_the_threads() -> None:
+    threads = torch.get_num_threads()
+    config = Timing(first=3, last=6, d=4, rounds=2, least_ms=0)
+    times = experiment(config, Checkpoint()).predictions
+    assert torch.get_num_threads() == threads
+    assert times["tokens"].tolist() == [8, 16, 32, 64]
+    for name in ("quadratic", "linear"):
+        assert times[name].shape == (4,) and (times[name] > 0).all()
+
+
+def test_the_slopes_are_those_of_the_longest_sequences() -> None:
+    tokens = torch.tensor([1, 2, 4, 8, 16])
+    quadratic_times, linear_times = 3.0 * tokens.double() ** 2, 5.0 * tokens.double()
+    quadratic_times[0] = 1e6  # a short one, which does not count
+    times = {"tokens": tokens, "quadratic": quadratic_times, "linear": linear_times}
+    slopes = {name: slope.value for name, slope in score(times).items()}
+    assert slopes == pytest.approx({"quadratic": 2, "linear": 1})
