@@ -212,7 +212,7 @@ def test_what_is_shown_of_a_run_says_so(book: Path) -> None:
             link = line.find("a")
             assert link and str(link["href"]).endswith("#tbl-records"), text
             assert re.match(
-                r"Run (\S+), recorded \d{4}-\d\d-\d\d on .+, seed \d+, in \d+ s: ", text
+                r"Run \S+ of \d{4}-\d\d-\d\d: .+, seed \d+, \d+ s, Table", text
             )
             above = line.find_previous(id=re.compile("^(fig|tbl)-"))
             label = above["id"] if isinstance(above, Tag) else path.name

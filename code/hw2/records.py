@@ -163,8 +163,8 @@ class Run:
         """The line under what is shown of a run: which run, when, where, how long."""
         seed = f", seed {self.config['seed']}" if "seed" in self.config else ""
         return Markdown(
-            f"[*Run `{self.name}`, recorded {self.date} on {self.hardware}{seed}, in "
-            f"{self.seconds:.0f} s: @tbl-records.*]{{.record}}"
+            f"[*Run `{self.name}` of {self.date}: {self.hardware}{seed}, "
+            f"{self.seconds:.0f} s, @tbl-records.*]{{.record}}"
         )
 
 
