@@ -211,7 +211,7 @@ def recorded_run(
     changes = differences(recorded.fingerprint, now)
     if changes:
         return None, changes
-    scores: Scores = experiment.score(recorded.predictions)  # type: ignore[attr-defined]
+    scores = _scores(experiment, recorded.predictions)
     if scores.keys() != recorded.scores.keys():
         raise _tampered(
             folder, f"its scores are {sorted(recorded.scores)}, not {sorted(scores)}"
@@ -260,7 +260,7 @@ def make(folder: Path, experiment: Experiment, config: Any) -> Run:
     unfinished = folder.parent / ".unfinished" / folder.name
     checkpoint = Checkpoint(unfinished / _sha256(json.dumps(about).encode())[:16])
     outcome = experiment(config, checkpoint)
-    scores: Scores = experiment.score(outcome.predictions)  # type: ignore[attr-defined]
+    scores = _scores(experiment, outcome.predictions)
     for name, score in scores.items():
         if not math.isfinite(score.value):
             raise ValueError(f"score {name} is {score.value}, expected a finite number")
@@ -325,6 +325,12 @@ def part(tensors: Tensors, prefix: str) -> Tensors:
         for name, tensor in tensors.items()
         if name.startswith(prefix)
     }
+
+
+def _scores(experiment: Experiment, predictions: Tensors) -> Scores:
+    """What ``scored_by`` said is computed from a run's predictions."""
+    scores: Scores = experiment.score(predictions)  # type: ignore[attr-defined]
+    return scores
 
 
 def _tampered(folder: Path, why: str) -> TamperedRecord:
