@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import mpmath
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -12,7 +13,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from hw2.attention import base_tokens, error_bound, self_attention
+from hw2.attention import (
+    attention,
+    base_tokens,
+    error_bound,
+    exact_errors,
+    self_attention,
+)
 
 Array = npt.NDArray[np.float64]
 
@@ -22,11 +29,11 @@ def matrices(largest: float, max_side: int = 6) -> st.SearchStrategy[Array]:
     return arrays(np.float64, shapes, elements=st.floats(-largest, largest))
 
 
-def exact_errors(beta: float) -> list[sp.Float]:
-    """Norms of y_i - x_i to 40 digits, from the definition alone."""
+def independent_errors(beta: float, scale: float) -> list[sp.Float]:
+    """Norms of y_i - x_i to 40 digits, without cancellation."""
     beta = sp.Float(sp.Rational(beta), 40)
     X = sp.Matrix([[0, 1, 0, 1], [1, 0, 0, 0], [0, 1, 1, 0]]) * beta
-    scores = (X * X.T).applyfunc(sp.exp)
+    scores = (sp.Float(sp.Rational(scale), 40) * X * X.T).applyfunc(sp.exp)
     errors = []
     for i in range(3):
         total = sum(scores.row(i))
@@ -48,13 +55,32 @@ def test_agrees_with_softmax_of_torch(X: Array) -> None:
 
 
 @settings(deadline=None)
-@given(matrices(5))
-def test_agrees_with_attention_of_torch(X: Array) -> None:
+@given(matrices(5), st.floats(0.01, 10))
+def test_agrees_with_attention_of_torch(X: Array, scale: float) -> None:
     tokens = torch.tensor(X)[None]
     reference = torch.nn.functional.scaled_dot_product_attention(
-        tokens, tokens, tokens, scale=1.0
+        tokens, tokens, tokens, scale=scale
     )
-    np.testing.assert_allclose(self_attention(X)[1], reference[0], atol=1e-12)
+    outputs = self_attention(X, scale)[1]
+    np.testing.assert_allclose(outputs, reference[0], atol=1e-11)
+
+
+@settings(deadline=None)
+@given(*[st.integers(1, 6)] * 4, st.integers(0, 10**6))
+def test_queries_keys_and_values_of_their_own(
+    S: int, T: int, d: int, d_v: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    q, k, v = (
+        rng.normal(size=(S, d)),
+        rng.normal(size=(T, d)),
+        rng.normal(size=(T, d_v)),
+    )
+    weights, outputs = attention(q, k, v, scale=d**-0.5)
+    Q, K, V = (torch.tensor(matrix)[None] for matrix in (q, k, v))
+    reference = torch.nn.functional.scaled_dot_product_attention(Q, K, V)
+    assert weights.shape == (S, T)
+    np.testing.assert_allclose(outputs, reference[0], atol=1e-12)
 
 
 @settings(deadline=None)
@@ -115,18 +141,54 @@ def test_weights_and_outputs_are_those_of_the_answer(beta: float) -> None:
 
 
 @settings(deadline=None)
-@given(st.floats(0, 40))
-@example(0.0)
-@example(26.6)  # where the bound leaves the normal doubles
-@example(1e-300)
-def test_bound_holds_for_exact_outputs_and_is_tight(beta: float) -> None:
+@given(st.floats(0, 40), st.sampled_from([1.0, 0.5, 0.125, 3.0]))
+@example(0.0, 1.0)
+@example(26.6, 1.0)  # where the bound leaves the normal doubles
+@example(1e-300, 1.0)
+def test_bound_holds_for_exact_outputs_and_is_tight(beta: float, scale: float) -> None:
     # A double is a rational number, so this compares without rounding.
-    bounds = [sp.Rational(value) for value in error_bound(beta)]
-    errors = exact_errors(beta)
+    bounds = [sp.Rational(value) for value in error_bound(beta, scale)]
+    errors = independent_errors(beta, scale)
     for bound, error in zip(bounds, errors, strict=True):
         assert error <= bound
-        if 5 < beta < 26:
-            assert error >= bound * (1 - sp.Rational(1, 10**9))
+        if beta > 1e-300 and scale * beta**2 < 700:
+            small = sp.exp(-sp.Float(scale * beta**2, 40))
+            assert error >= bound / (1 + 2 * small) * (1 - sp.Rational(1, 10**9))
+
+
+@given(st.floats(0, 1e308), st.floats(1e-300, 1e300))
+def test_a_bound_is_never_missing(beta: float, scale: float) -> None:
+    assert (error_bound(beta, scale) > 0).all()  # and not NaN
+
+
+def test_a_bound_for_a_huge_norm_and_a_tiny_scale() -> None:
+    # The exponential alone is no normal double, its product with beta is.
+    beta, scale = 1e10, 7.2e-18
+    expected = sp.sqrt(2) * sp.exp(sp.log(10**10) - sp.Rational(scale) * 10**20)
+    bound = sp.Rational(error_bound(beta, scale)[0])
+    assert 0 <= sp.N(bound / expected - 1, 40) < 2e-11
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.floats(0, 60), st.sampled_from([1.0, 0.125]))
+def test_exact_errors_have_the_digits_they_promise(beta: float, scale: float) -> None:
+    for exact, other in zip(
+        exact_errors(beta, scale), independent_errors(beta, scale), strict=True
+    ):
+        assert abs(sp.Float(exact, 40) - other) <= sp.Float("1e-28") * other
+
+
+def test_exact_errors_where_no_double_can_hold_them() -> None:
+    first, second, _ = exact_errors(100.0, digits=20)
+    # sqrt(2) beta exp(-beta^2), of which the error is short by a factor 1 + O(e^-10^4).
+    assert mpmath.almosteq(first, mpmath.sqrt(2) * 100 * mpmath.exp(-10000), 1e-13)
+    assert mpmath.almosteq(second / first, mpmath.sqrt(5), 1e-13)
+
+
+@pytest.mark.parametrize("beta", [1e3, 1e200])
+def test_too_many_digits(beta: float) -> None:
+    with pytest.raises(ValueError, match="too many digits"):
+        exact_errors(beta)
 
 
 @settings(deadline=None)
@@ -148,12 +210,35 @@ def test_bad_tokens(X: Any) -> None:
         self_attention(X)
 
 
+@pytest.mark.parametrize("name", ["q", "k", "v"])
+@pytest.mark.parametrize("bad", [[1.0, 2.0], [[]], [[math.nan]], [[-math.inf]]])
+def test_bad_matrices(name: str, bad: Any) -> None:
+    qkv: dict[str, Any] = {"q": [[1.0]], "k": [[1.0]], "v": [[1.0]]} | {name: bad}
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        attention(**qkv)
+
+
+@pytest.mark.parametrize("shapes", [((2, 3), (4, 2), (4, 1)), ((2, 3), (4, 3), (3, 1))])
+def test_shapes_that_do_not_match(shapes: Any) -> None:
+    q, k, v = (np.ones(shape) for shape in shapes)
+    with pytest.raises(ValueError, match=r"got \(2, 3\)"):
+        attention(q, k, v)
+
+
 @pytest.mark.parametrize("beta", [-1.0, math.nan, math.inf])
 def test_bad_norms(beta: float) -> None:
-    with pytest.raises(ValueError, match="beta"):
-        base_tokens(beta)
-    with pytest.raises(ValueError, match="beta"):
-        error_bound(beta)
+    for function in (base_tokens, error_bound, exact_errors):
+        with pytest.raises(ValueError, match="beta"):
+            function(beta)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, math.nan, math.inf])
+def test_bad_scales(scale: float) -> None:
+    for function in (error_bound, exact_errors):
+        with pytest.raises(ValueError, match="scale"):
+            function(1.0, scale)
+    with pytest.raises(ValueError, match="scale"):
+        self_attention([[1.0]], scale)
 
 
 def test_too_few_dimensions() -> None:

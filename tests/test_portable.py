@@ -10,6 +10,7 @@ from bs4 import BeautifulSoup, Tag
 from pypdf import PdfReader
 
 from conftest import (
+    ROOT,
     bookmarks,
     fonts,
     lost_links,
@@ -491,6 +492,7 @@ def test_what_pandoc_finds_is_refused(
         ("fig-pos: H", "fig-pos: t", r"fig-pos is 't'"),
         ("type: book", "type: book\n  post-render: a.py", r"post-render is 'a\.py'"),
         ("type: book", "type: book\n  post-render: [b.sh]", r"post-render is 'b\.sh'"),
+        ("fig-pos: H", "fig-pos: H\n    filters: [a.lua]", r"filters has 'a\.lua'"),
         ("type: book", "type: [", r"_quarto\.yml"),
     ],
 )
@@ -539,6 +541,21 @@ def test_a_script_is_run_on_the_finished_book(tmp_path: Path) -> None:
     with pytest.raises(RenderError, match=r"after\.py failed\nno such answer"):
         render(root, ["html"])
     assert "Another" not in (root / "_book" / "index.html").read_text()
+
+
+def test_a_filter_changes_its_format_only(tmp_path: Path) -> None:
+    cell = "```{python}\n#| code-fold: true\nx = 'folded'\n```\n"
+    root = small_book(tmp_path, f"# A\n\n{cell}\n```{{python}}\ny = 'shown'\n```\n")
+    options = (root / "_quarto.yml").read_text()
+    (root / "_quarto.yml").write_text(
+        options.replace("fig-pos: H", "fig-pos: H\n    filters: [pdf.lua]", 1)
+    )
+    (root / "pdf.lua").write_text((ROOT / "code" / "pdf.lua").read_text())
+    render(root, ["html", "pdf"])
+    text = pdf_text(PdfReader(root / "_book" / "small.pdf"))
+    assert "shown" in text and "folded" not in text
+    shown = page(root / "_book" / "index.html").get_text()
+    assert "shown" in shown and "folded" in shown
 
 
 def test_a_failing_inline_expression_is_named(tmp_path: Path) -> None:

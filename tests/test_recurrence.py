@@ -4,19 +4,41 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import mpmath
 import numpy as np
+import numpy.typing as npt
 import pytest
 import sympy as sp
 import torch
+import z3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw2.recurrence import closed_form, run, sigmoid
+from hw2.recurrence import (
+    W_OUT,
+    closed_form,
+    even_minus_odd,
+    prove,
+    run,
+    saturation,
+    sigmoid,
+    step,
+)
 
 integers = st.integers(-(10**40), 10**40)
 sequences = st.lists(integers, min_size=1, max_size=30)
 even_sequences = st.lists(st.tuples(integers, integers), min_size=1, max_size=15).map(
     lambda pairs: [value for pair in pairs for value in pair]
+)
+
+
+# Long ones, of numbers whose sums no double can hold: blocks, repeated and joined.
+blocks = st.tuples(
+    st.lists(st.integers(-(10**400), 10**400), min_size=1, max_size=12),
+    st.integers(1, 300),
+).map(lambda block: block[0] * block[1])
+long_sequences = st.lists(blocks, min_size=1, max_size=3).map(
+    lambda parts: [value for part in parts for value in part]
 )
 
 
@@ -39,6 +61,19 @@ def test_an_even_length_compares_even_with_odd_positions(x: list[int]) -> None:
     assert hidden[-1] == difference
     assert isinstance(hidden[-1], int)
     assert outputs[-1] == (difference > 0) + 0.5 * (difference == 0)
+
+
+@settings(deadline=None)
+@given(long_sequences, st.integers(-1, 1))
+def test_long_sequences_of_huge_numbers(x: list[int], difference: int) -> None:
+    x = x[: len(x) // 2 * 2] or [0, 0]
+    odd, even = sum(x[0::2]), sum(x[1::2])
+    assert even_minus_odd(x) == even - odd
+    x[-1] += difference - (even - odd)  # as close to a tie as integers can be
+    hidden, outputs = run(x)
+    assert hidden[-1] == difference == even_minus_odd(x)
+    assert outputs[-1] == 0.5 + 0.5 * difference
+    assert hidden[-2] == x[-1] - difference  # an odd length: odd minus even
 
 
 @settings(deadline=None)
@@ -158,3 +193,79 @@ def test_closed_form_needs_a_whole_number_of_steps() -> None:
         closed_form(sp.Rational(5, 2))
     with pytest.raises(TypeError):
         closed_form("4")
+
+
+def test_a_step_is_the_same_on_numbers_symbols_and_a_solver() -> None:
+    assert step(5, 3) == -2
+    assert step(5, 3, 2, 10) == 56
+    h, x, w_in, w_rec = sp.symbols("h x w_in w_rec")
+    assert step(h, x, w_in, w_rec) == w_in * x + w_rec * h
+    z3_h, z3_x = z3.Ints("h x")
+    prove(step(z3_h, z3_x) == z3_x - z3_h)
+
+
+def test_what_is_not_true_is_not_proved() -> None:
+    even, odd = z3.Ints("even odd")
+    prove(z3.Or(even == odd, even - odd >= 1, odd - even >= 1))
+    prove(even > odd, even >= odd, even != odd)
+    with pytest.raises(AssertionError, match=r"for example.*even = "):
+        prove(even > odd, even >= odd)
+    even, odd = z3.Reals("even odd")
+    with pytest.raises(AssertionError, match="for example"):
+        prove(z3.Or(even == odd, even - odd >= 1, odd - even >= 1))
+
+
+def test_what_cannot_be_told_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hw2.recurrence.PATIENCE", 100)
+    x, y, z = z3.Ints("x y z")
+    with pytest.raises(RuntimeError, match="neither proved nor refuted"):
+        prove(x**3 + y**3 + z**3 != 42, x > 10**9)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_saturation_is_where_rounding_changes(dtype: npt.DTypeLike) -> None:
+    zero, one = saturation(dtype)
+    limits = np.finfo(np.dtype(dtype))
+    with mpmath.workdps(400):
+        # Just inside, the nearest numbers are the smallest one and the one below 1.
+        for limit, value, neighbour in (
+            (zero, 0, float(limits.smallest_subnormal)),
+            (one, 1, float(1 - limits.epsneg)),
+        ):
+            midpoint = (mpmath.mpf(value) + mpmath.mpf(neighbour)) / 2
+            sigma = 1 / (1 + mpmath.exp(-mpmath.mpf(limit)))
+            distance = min(midpoint, 1 - midpoint)  # from the nearer end
+            assert abs(sigma - midpoint) < 1e-12 * distance
+
+
+def test_saturation_by_rounding_every_neighbour() -> None:
+    zero, one = saturation("float32")
+    for limit, value in ((zero, 0), (one, 1)):
+        with mpmath.workdps(60):
+            sigma = [1 / (1 + mpmath.exp(-limit * f)) for f in (1.00001, 0.99999)]
+        beyond, before = (np.float32(float(s)) for s in sigma)
+        assert beyond == value != before
+    assert max(-zero, one) < W_OUT
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.complex128, bool])
+def test_only_floating_point_saturates(dtype: Any) -> None:
+    with pytest.raises(ValueError, match="floating-point"):
+        saturation(dtype)
+
+
+@pytest.mark.parametrize("length", [1, 3, 17])
+def test_an_odd_length_where_an_even_one_is_promised(length: int) -> None:
+    with pytest.raises(ValueError, match=f"even length, got {length}"):
+        even_minus_odd([1] * length)
+
+
+@pytest.mark.parametrize("x", [[], [[1, 2]], [1, 2.5], [1, math.nan], 3, "12"])
+def test_bad_sequences_have_no_sums(x: Any) -> None:
+    with pytest.raises(ValueError, match="x"):
+        even_minus_odd(x)
+
+
+def test_numpy_sums_do_not_wrap_around() -> None:
+    smallest = np.iinfo(np.int64).min
+    assert even_minus_odd(np.array([smallest, -1 - smallest])) == 2**64 - 1

@@ -1,40 +1,63 @@
 """Problem 2: self-attention in its basic form, where it copies, and how exactly.
 
 Queries, keys and values are the tokens themselves and nothing is scaled: the rows of
-``X`` are mapped to the rows of ``softmax(X X^T) X``. In NumPy, double precision.
+``X`` are mapped to the rows of ``softmax(X X^T) X``. With ``scale = 1 / sqrt(d)`` it is
+the scaled form of Vaswani et al. (arXiv:1706.03762, equation 1). In NumPy, double
+precision, except ``exact_errors``, which takes as many digits as it needs.
 """
 
+import math
+
+import mpmath
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
+# The tokens x_1 = d + b, x_2 = a, x_3 = c + b in the base vectors a, b, c, d.
+TOKENS = ((0, 1, 0, 1), (1, 0, 0, 0), (0, 1, 1, 0))
 
-def self_attention(X: npt.ArrayLike) -> tuple[Array, Array]:
-    """Weights softmax(X X^T), of shape (T, T), and outputs softmax(X X^T) X, (T, d).
 
-    ``X`` holds T tokens of d features in its rows. Any finite ``X`` is allowed: rows as
-    large as 1e300, whose inner products no double can hold, give neither infinities nor
-    NaN. Raises ``ValueError`` if ``X`` is not two-dimensional, is empty or is not
-    finite.
+def attention(
+    q: npt.ArrayLike, k: npt.ArrayLike, v: npt.ArrayLike, scale: float = 1.0
+) -> tuple[Array, Array]:
+    """Weights softmax(scale q k^T), of shape (S, T), and outputs, (S, d_v).
+
+    ``q`` holds S queries of d features in its rows, ``k`` and ``v`` T keys of d and T
+    values of d_v features. Anything finite is allowed: rows as large as 1e300, whose
+    inner products no double can hold, give neither infinities nor NaN. Raises
+    ``ValueError`` if a matrix is not two-dimensional, is empty or is not finite, if
+    shapes do not match, or if ``scale`` is not positive and finite.
     """
-    X = np.asarray(X, dtype=np.float64)
-    if X.ndim != 2 or X.size == 0:
-        raise ValueError(f"X must be a matrix of tokens (T, d), got shape {X.shape}")
-    if not np.isfinite(X).all():
-        raise ValueError(f"X must be finite, got {X[~np.isfinite(X)][0]}")
+    q, k, v = _matrix(q, "q"), _matrix(k, "k"), _matrix(v, "v")
+    if q.shape[1] != k.shape[1] or len(k) != len(v):
+        raise ValueError(
+            "q, k, v must be (S, d), (T, d), (T, d_v), "
+            f"got {q.shape}, {k.shape}, {v.shape}"
+        )
+    _scale(scale)
 
     # Powers of two scale without rounding. The queries are scaled one by one, so that
     # a small token next to a huge one keeps its digits.
-    query_scale, key_scale = _power_of_two(X, axis=1), _power_of_two(X)
-    scores = (X / query_scale) @ (X / key_scale).T
+    query_scale, key_scale = _power_of_two(q, axis=1), _power_of_two(k)
+    scores = (q / query_scale) @ (k / key_scale).T
     gaps = scores - scores.max(axis=1, keepdims=True)  # 0 for the largest, else < 0
     with np.errstate(over="ignore"):  # a gap may become -inf, and exp(-inf) is 0
-        weights = np.exp(gaps * query_scale * key_scale)
+        weights = np.exp(gaps * query_scale * key_scale * scale)
         weights /= weights.sum(axis=1, keepdims=True)
-        outputs = weights @ X
-    # A weighted mean lies between the tokens; rounding must not take it outside.
-    return weights, np.clip(outputs, X.min(axis=0), X.max(axis=0))
+        outputs = weights @ v
+    # A weighted mean lies between the values; rounding must not take it outside.
+    return weights, np.clip(outputs, v.min(axis=0), v.max(axis=0))
+
+
+def self_attention(X: npt.ArrayLike, scale: float = 1.0) -> tuple[Array, Array]:
+    """Weights softmax(scale X X^T), of shape (T, T), and outputs, of shape (T, d).
+
+    ``X`` holds T tokens of d features in its rows: ``attention`` with the tokens as
+    queries, keys and values, and with its errors.
+    """
+    X = _matrix(X, "X")
+    return attention(X, X, X, scale)
 
 
 def base_tokens(beta: float, d: int = 4) -> Array:
@@ -47,23 +70,62 @@ def base_tokens(beta: float, d: int = 4) -> Array:
     """
     if d < 4:
         raise ValueError(f"d must be at least 4 for four orthogonal vectors, got {d}")
-    base_a, base_b, base_c, base_d = _norm(beta) * np.eye(4, d)
-    return np.stack([base_d + base_b, base_a, base_c + base_b])
+    return _norm(beta) * np.array(TOKENS, dtype=np.float64) @ np.eye(4, d)
 
 
-def error_bound(beta: float) -> Array:
+def error_bound(beta: float, scale: float = 1.0) -> Array:
     """Upper bounds on the norms of y_i - x_i, i = 1, 2, 3, for ``base_tokens(beta)``.
 
-    The bounds are sqrt(2), sqrt(10) and sqrt(2) times beta exp(-beta^2), and hold for
-    the exact outputs at every ``beta >= 0``. They are rounded upwards, hence never
+    The bounds are sqrt(2), sqrt(10) and sqrt(2) times beta exp(-scale beta^2), and hold
+    for the exact outputs at every ``beta >= 0``. They are rounded upwards, hence never
     below the smallest normal double. Raises ``ValueError`` for a ``beta`` that is
-    negative or not finite.
+    negative or not finite and a ``scale`` that is not positive and finite.
     """
-    beta = min(_norm(beta), 1e3)  # beyond, the bound has long been below any double
-    bound = np.sqrt([2.0, 10.0, 2.0]) * beta * np.exp(-(beta**2))
-    # Rounding beta^2 < 746 makes the exponential wrong by less than one part in 1e12.
-    upper: Array = np.maximum(bound * (1 + 1e-12), np.finfo(np.float64).tiny)
+    beta, scale = _norm(beta), _scale(scale)
+    with np.errstate(divide="ignore", over="ignore"):
+        exponent = np.log(beta) - scale * np.square(beta)  # -inf for beta = 0
+        bound = np.sqrt([2.0, 10.0, 2.0]) * np.exp(exponent)
+    # Rounding an exponent of less than 1500 changes its exponential by less than that.
+    upper: Array = np.maximum(bound * (1 + 1e-11), np.finfo(np.float64).tiny)
     return upper
+
+
+def exact_errors(
+    beta: float, scale: float = 1.0, digits: int = 30
+) -> tuple[mpmath.mpf, ...]:
+    """The norms of y_i - x_i, i = 1, 2, 3, to ``digits`` digits, from the definition.
+
+    Weights and outputs are computed as they are defined, in as many digits as the
+    difference of output and token cancels, and ``digits`` more. Raises ``ValueError``
+    for a ``beta`` that is negative or not finite, for a ``scale`` that is not positive
+    and finite, and where more than 100,000 digits would be needed.
+    """
+    beta, scale = _norm(beta), _scale(scale)
+    cancelled = scale * beta * beta / math.log(10)
+    if not cancelled + digits <= 100_000:
+        raise ValueError(f"beta {beta} with scale {scale} needs too many digits")
+    with mpmath.workdps(math.ceil(cancelled) + digits + 10):
+        X = mpmath.mpf(beta) * mpmath.matrix(TOKENS)
+        weights = (mpmath.mpf(scale) * X * X.T).apply(mpmath.exp)
+        errors = []
+        for i in range(3):
+            row = weights[i, :] / mpmath.fsum(weights[i, :])
+            errors.append(mpmath.norm(row * X - X[i, :]))
+    with mpmath.workdps(digits):
+        return tuple(+error for error in errors)
+
+
+def _matrix(values: npt.ArrayLike, name: str) -> Array:
+    matrix = np.asarray(values, dtype=np.float64)
+    if matrix.ndim != 2 or matrix.size == 0:
+        raise ValueError(
+            f"{name} must be a matrix with a row for each token, "
+            f"got shape {matrix.shape}"
+        )
+    if not np.isfinite(matrix).all():
+        wrong = matrix[~np.isfinite(matrix)][0]
+        raise ValueError(f"{name} must be finite, got {wrong}")
+    return matrix
 
 
 def _power_of_two(X: Array, axis: int | None = None) -> Array:
@@ -76,3 +138,9 @@ def _norm(beta: float) -> float:
     if not 0 <= beta < np.inf:
         raise ValueError(f"beta must be a finite norm, 0 or larger, got {beta}")
     return float(beta)
+
+
+def _scale(scale: float) -> float:
+    if not 0 < scale < np.inf:
+        raise ValueError(f"scale must be positive and finite, got {scale}")
+    return float(scale)

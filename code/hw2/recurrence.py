@@ -4,18 +4,34 @@ One input, one linear hidden unit, one sigmoid output, no biases, ``h_0 = 0``:
 
     h_t = w_in x_t + w_rec h_{t-1},    y_t = sigma(w_out h_t),    t = 1, ..., T.
 
-``run`` runs the network on numbers, ``closed_form`` gives ``h_T`` in terms of the
-inputs.
+``step`` is the recurrence; ``run`` carries it out on numbers, the chapter on symbols
+and on the unbounded integers of a solver. ``closed_form`` is h_T in terms of the
+inputs, ``even_minus_odd`` what it comes to for an even T, and ``saturation`` tells from
+where on sigma can't be told from a step.
 """
 
 import math
 import operator
 from collections.abc import Sequence
-from typing import SupportsFloat
+from typing import Any, SupportsFloat
 
 import numpy as np
 import numpy.typing as npt
 import sympy as sp
+import z3
+
+W_IN, W_REC, W_OUT = 1, -1, 1000  # the numbers on the edges of Figure 1
+PATIENCE = 10_000  # milliseconds for a proof by the solver
+
+Integers = Sequence[int] | npt.NDArray[np.integer]
+
+
+def step(h: Any, x: Any, w_in: Any = W_IN, w_rec: Any = W_REC) -> Any:
+    """The hidden state after one more input, w_in x + w_rec h.
+
+    Of whatever can be added and multiplied: numbers, SymPy's symbols, Z3's integers.
+    """
+    return w_in * x + w_rec * h
 
 
 def sigmoid(z: float) -> float:
@@ -25,10 +41,7 @@ def sigmoid(z: float) -> float:
 
 
 def run(
-    x: Sequence[int] | npt.NDArray[np.integer],
-    w_in: float = 1,
-    w_rec: float = -1,
-    w_out: float = 1000,
+    x: Integers, w_in: float = W_IN, w_rec: float = W_REC, w_out: float = W_OUT
 ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.float64]]:
     """Run the network on a sequence of T >= 1 integers.
 
@@ -40,19 +53,14 @@ def run(
     whole numbers, or if a weight is not finite; ``TypeError`` for what is no number;
     ``OverflowError`` if a floating-point hidden state leaves the range of doubles.
     """
-    if np.ndim(x) != 1 or len(x) == 0:
-        raise ValueError(f"x must be a sequence of T >= 1 integers, got {x!r}")
-    inputs = [_number(value, f"x[{i}]") for i, value in enumerate(x)]
-    for i, value in enumerate(inputs):
-        if not isinstance(value, int):
-            raise ValueError(f"x[{i}] must be a whole number, got {value!r}")
+    inputs = _integers(x)
     w_in, w_rec = _number(w_in, "w_in"), _number(w_rec, "w_rec")
     w_out = _number(w_out, "w_out")
 
     h: float = 0
     hidden, outputs = [], []
     for t, x_t in enumerate(inputs, start=1):
-        h = w_in * x_t + w_rec * h
+        h = step(h, x_t, w_in, w_rec)
         if not -math.inf < h < math.inf:
             raise OverflowError(f"h_{t} is beyond the range of doubles: {h}")
         hidden.append(h)
@@ -60,8 +68,21 @@ def run(
     return np.array(hidden, dtype=object), np.array(outputs)
 
 
+def even_minus_odd(x: Integers) -> int:
+    """The inputs at even positions minus those at odd ones, the first being x_1.
+
+    Exact, for integers of any size. Raises ``ValueError`` if ``x`` is of odd length,
+    empty, not one-dimensional, or holds anything but whole numbers; ``TypeError`` for
+    what is no number.
+    """
+    inputs = _integers(x)
+    if len(inputs) % 2:
+        raise ValueError(f"x must be of even length, got {len(inputs)} integers")
+    return sum(inputs[1::2]) - sum(inputs[0::2])
+
+
 def closed_form(
-    T: int | sp.Expr, w_in: float | sp.Expr = 1, w_rec: float | sp.Expr = -1
+    T: int | sp.Expr, w_in: float | sp.Expr = W_IN, w_rec: float | sp.Expr = W_REC
 ) -> sp.Expr:
     """The last hidden state, h_T = sum over k of w_in w_rec^(T-k) x_k.
 
@@ -82,6 +103,53 @@ def closed_form(
             for k in range(1, length + 1)
         )
     )
+
+
+def prove(claim: z3.BoolRef, *given: z3.BoolRef) -> None:
+    """Prove that a claim follows from what is given, for all values of its variables.
+
+    Z3 (de Moura and Bjorner, doi:10.1007/978-3-540-78800-3_24) looks for values that
+    fulfil what is given and not the claim; its integers and real numbers are unbounded.
+    Raises ``AssertionError`` with such values if there are any, and ``RuntimeError`` if
+    the solver can't tell within ``PATIENCE``.
+    """
+    solver = z3.Solver()
+    solver.set(timeout=PATIENCE)
+    solver.add(*given, z3.Not(claim))
+    answer = solver.check()
+    if answer == z3.sat:
+        raise AssertionError(f"not true, for example for {solver.model()}")
+    if answer != z3.unsat:
+        raise RuntimeError(f"neither proved nor refuted: {solver.reason_unknown()}")
+
+
+def saturation(dtype: npt.DTypeLike) -> tuple[float, float]:
+    """The z up to which sigma(z) rounds to 0, and that from which on it rounds to 1.
+
+    For the exact sigma, rounded to the nearest number of a NumPy floating-point type,
+    ties to even (IEEE 754, section 4.3.1): to 0 if it is at most half the smallest
+    positive number, to 1 if it misses 1 by at most half the step below 1. Raises
+    ``ValueError`` for a type that is not floating-point.
+    """
+    if not np.issubdtype(dtype, np.floating):
+        raise ValueError(f"expected a floating-point type, got {dtype!r}")
+    limits = np.finfo(np.dtype(dtype))
+    # eps = 2^-nmant, s = 2^(minexp - nmant); whole numbers, as 2 / s is no double.
+    zero = -math.log(2 ** int(limits.nmant - limits.minexp + 1) - 1)  # sigma = s / 2
+    one = math.log(2 ** int(limits.nmant + 2) - 1)  # 1 - sigma = eps / 4
+    return zero, one
+
+
+def _integers(x: Integers) -> list[int]:
+    if np.ndim(x) != 1 or len(x) == 0:
+        raise ValueError(f"x must be a sequence of T >= 1 integers, got {x!r}")
+    inputs = []
+    for i, value in enumerate(x):
+        number = _number(value, f"x[{i}]")
+        if not isinstance(number, int):
+            raise ValueError(f"x[{i}] must be a whole number, got {value!r}")
+        inputs.append(number)
+    return inputs
 
 
 def _number(value: object, name: str) -> int | float:

@@ -32,11 +32,11 @@ def _cell(source: str, piece: Piece, cell: NotebookNode, figures: Path) -> str:
     options = piece.options
     parts = []
     if options.get("echo", True) and piece.text:
-        code = _code(piece.text, "python")
+        fold = ""
         if options.get("code-fold"):
             summary = _attribute(options.get("code-summary", "Code"))
-            code = f'::: {{.code-fold summary="{summary}"}}\n{code}\n:::'
-        parts.append(code)
+            fold = f'code-fold="true" code-summary="{summary}"'
+        parts.append(_code(piece.text, "python cell-code", fold))
     if options.get("output", True):
         parts += _outputs(source, piece, cell, figures)
     return "\n\n".join(parts)
@@ -117,10 +117,10 @@ def _float(label: str, body: str, caption: str, attributes: str = "") -> str:
     )
 
 
-def _code(text: str, classes: str) -> str:
+def _code(text: str, classes: str, attributes: str = "") -> str:
     fence = "`" * max(3, *(len(run) + 1 for run in re.findall(r"`+", text)), 0)
     dotted = " ".join(f".{name}" for name in classes.split())
-    return f"{fence} {{{dotted}}}\n{text}\n{fence}"
+    return f"{fence} {{{dotted} {attributes}}}\n{text}\n{fence}"
 
 
 def _attribute(text: str) -> str:

@@ -234,13 +234,16 @@ local function proof(div)
   return pandoc.Div(content, { class = "proof" })
 end
 
-local function folded(div)
-  if latex then return pandoc.Div(div.content) end
-  local content = div.content
-  content:insert(1, pandoc.RawBlock("html",
-    "<details class=\"code-fold\"><summary>" .. div.attributes.summary .. "</summary>"))
-  content:insert(pandoc.RawBlock("html", "</details>"))
-  return content
+local function code(block)
+  local summary = block.attributes["code-fold"] and block.attributes["code-summary"]
+  block.attributes = {}
+  if latex or not summary then return block end
+  return {
+    pandoc.RawBlock("html",
+      "<details class=\"code-fold\"><summary>" .. summary .. "</summary>"),
+    block,
+    pandoc.RawBlock("html", "</details>"),
+  }
 end
 
 local function div(element)
@@ -262,8 +265,6 @@ local function div(element)
     return table_float(element, body, caption)
   elseif classes:includes("proof") then
     return proof(element)
-  elseif classes:includes("code-fold") then
-    return folded(element)
   end
   local prefix = element.identifier:match("^(%a+)%-")
   if prefix and theorems[prefix] then return theorem(element, prefix) end
@@ -361,6 +362,7 @@ function Pandoc(doc)
     Div = div,
     Para = paragraph,
     Plain = paragraph,
+    CodeBlock = code,
   })
   doc = doc:walk({ Cite = cite, Link = file_link })
   for _, message in ipairs(errors) do io.stderr:write("[ERROR] " .. message .. "\n") end

@@ -23,7 +23,7 @@ from portable.pandoc import PandocError, pandoc
 from portable.pdf import write_pdf
 from portable.project import Project, read_project
 
-HERE = Path(__file__).parent
+LUA = Path(__file__).parent / "book.lua"
 FENCE = ":" * 16  # longer than any in a chapter
 FORMATS = ("html", "pdf", "notebooks")
 
@@ -81,25 +81,31 @@ def _read(project: Project, source: str) -> list[Piece]:
 def _write(
     project: Project, markdown: str, formats: Collection[str], build: Path, out: Path
 ) -> None:
-    arguments = [
-        "--from=markdown-implicit_figures",
-        f"--lua-filter={HERE / 'book.lua'}",
-        "--citeproc",
-    ]
-    arguments += ["--metadata=link-citations", "--metadata=lang=en"]
+    def arguments(name: str) -> list[str]:
+        filters = (*(project.root / path for path in project.filters(name)), LUA)
+        return [
+            "--from=markdown-implicit_figures",
+            *(f"--lua-filter={path}" for path in filters),
+            "--citeproc",
+            *common,
+        ]
+
+    common = ["--metadata=link-citations", "--metadata=lang=en"]
     if "bibliography" in project.options:
         path = project.root / project.options["bibliography"]
-        arguments.append(f"--bibliography={path}")
+        common.append(f"--bibliography={path}")
     if "html" in formats:
         print("HTML ...", flush=True)
         shutil.copytree(
             build / "figures", out / "figures", ignore=shutil.ignore_patterns("*.pdf")
         )
-        document = json.loads(pandoc([*arguments, "--to=json"], markdown, folder=build))
+        document = json.loads(
+            pandoc([*arguments("html"), "--to=json"], markdown, folder=build)
+        )
         write_html(project, document, out)
     if "pdf" in formats:
         print("PDF ...", flush=True)
-        write_pdf(project, markdown, arguments, build, out)
+        write_pdf(project, markdown, arguments("pdf"), build, out)
 
 
 def _post_render(project: Project, out: Path) -> None:

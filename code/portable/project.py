@@ -36,6 +36,7 @@ SCHEMA: dict[str, Any] = {
             "html-math-method": None,
             "code-copy": None,
             "fig-format": None,
+            "filters": None,
             "include-in-header": {"text": None},
         },
         "pdf": {
@@ -55,6 +56,7 @@ SCHEMA: dict[str, Any] = {
             "toc": None,
             "toc-depth": None,
             "latex-auto-install": None,
+            "filters": None,
             "include-in-header": {"text": None},
         },
     },
@@ -101,6 +103,10 @@ class Project:
         scripts = self.options["project"].get("post-render") or []
         return [scripts] if isinstance(scripts, str) else list(scripts)
 
+    def filters(self, name: str) -> list[str]:
+        """The Lua filters that a format's document goes through first."""
+        return list(self.format(name).get("filters") or [])
+
     @property
     def pdf_name(self) -> str:
         return f"{self.book.get('output-file', 'book')}.pdf"
@@ -143,7 +149,14 @@ def read_project(root: Path) -> Project:
             raise RenderError(f"_quarto.yml: chapter {chapter!r} is not a file's name")
         if not (root / chapter).is_file():
             raise RenderError(f"_quarto.yml: chapter {chapter} does not exist")
-    for script in Project(root, [], [], options, {}).post_render:
+    bare = Project(root, [], [], options, {})
+    for filter_ in (*bare.filters("html"), *bare.filters("pdf")):
+        if not (root / filter_).is_file() or not filter_.endswith(".lua"):
+            raise RenderError(
+                f"_quarto.yml: filters has {filter_!r}, supported are Lua filters of "
+                "the project"
+            )
+    for script in bare.post_render:
         if not (root / script).is_file() or not script.endswith(".py"):
             raise RenderError(
                 f"_quarto.yml: post-render is {script!r}, supported are Python scripts "
