@@ -117,6 +117,13 @@ def test_a_small_token_beside_a_huge_one() -> None:
     np.testing.assert_allclose(weights, expected, rtol=1e-15)
 
 
+def test_nothing_is_scaled_unless_it_is_asked_for() -> None:
+    X = base_tokens(1.0)
+    assert X.shape == (3, 4)
+    for weights, _ in (attention(X, X, X), self_attention(X)):
+        assert weights[0, 2] / weights[0, 0] == pytest.approx(math.exp(-1))
+
+
 def test_a_single_token_is_its_own_output() -> None:
     weights, outputs = self_attention([[3, -1e300, 1e-300]])
     assert weights.tolist() == [[1]] and outputs.tolist() == [[3, -1e300, 1e-300]]
@@ -161,6 +168,14 @@ def test_a_bound_is_never_missing(beta: float, scale: float) -> None:
     assert (error_bound(beta, scale) > 0).all()  # and not NaN
 
 
+def test_a_bound_where_the_square_of_the_norm_is_no_double() -> None:
+    beta, scale = 1e155, 1e-308
+    exponent = sp.log(10**155) - sp.Rational(scale) * sp.Rational(beta) ** 2
+    expected = sp.N(sp.sqrt(2) * sp.exp(exponent), 40)
+    bound = sp.Rational(error_bound(beta, scale)[0])
+    assert 0 <= sp.N(bound / expected - 1, 40) < 2e-11
+
+
 def test_a_bound_for_a_huge_norm_and_a_tiny_scale() -> None:
     # The exponential alone is no normal double, its product with beta is.
     beta, scale = 1e10, 7.2e-18
@@ -181,14 +196,20 @@ def test_exact_errors_have_the_digits_they_promise(beta: float, scale: float) ->
 def test_exact_errors_where_no_double_can_hold_them() -> None:
     first, second, _ = exact_errors(100.0, digits=20)
     # sqrt(2) beta exp(-beta^2), of which the error is short by a factor 1 + O(e^-10^4).
-    assert mpmath.almosteq(first, mpmath.sqrt(2) * 100 * mpmath.exp(-10000), 1e-13)
-    assert mpmath.almosteq(second / first, mpmath.sqrt(5), 1e-13)
+    with mpmath.workdps(20):
+        expected = mpmath.sqrt(2) * 100 * mpmath.exp(-10000)
+        assert abs(first / expected - 1) < 1e-18
+        assert abs(second / first - mpmath.sqrt(5)) < 1e-18
 
 
 @pytest.mark.parametrize("beta", [1e3, 1e200])
 def test_too_many_digits(beta: float) -> None:
     with pytest.raises(ValueError, match="too many digits"):
         exact_errors(beta)
+    with pytest.raises(ValueError, match="too many digits"):
+        exact_errors(1.0, digits=100_001)
+    with pytest.raises(ValueError, match="digits must be at least 1"):
+        exact_errors(1.0, digits=0)
 
 
 @settings(deadline=None)
@@ -211,7 +232,7 @@ def test_bad_tokens(X: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["q", "k", "v"])
-@pytest.mark.parametrize("bad", [[1.0, 2.0], [[]], [[math.nan]], [[-math.inf]]])
+@pytest.mark.parametrize("bad", [[1.0, 2.0], [[]], [[math.nan]], [[-math.inf]], [[1j]]])
 def test_bad_matrices(name: str, bad: Any) -> None:
     qkv: dict[str, Any] = {"q": [[1.0]], "k": [[1.0]], "v": [[1.0]]} | {name: bad}
     with pytest.raises(ValueError, match=f"{name} must be"):

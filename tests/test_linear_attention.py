@@ -192,6 +192,14 @@ def test_a_normaliser_of_zero(attention: Attention) -> None:
         attention(q, k, v)
 
 
+def test_causal_needs_every_prefix() -> None:
+    q, k = torch.ones(3, 1), torch.tensor([[1.0], [-1.0], [2.0]])
+    v = torch.tensor([[1.0], [2.0], [3.0]])
+    torch.testing.assert_close(linear(q, k, v), torch.full((3, 1), 2.5))
+    with pytest.raises(ValueError, match="normaliser"):
+        causal(q, k, v)
+
+
 @everywhere
 def test_a_normaliser_that_overflows(attention: Attention) -> None:
     q, k, v = features((), 4, 3, 2)
@@ -246,9 +254,10 @@ def test_the_crossover_is_where_the_counts_are_equal(d: int, d_v: int) -> None:
 
 
 @pytest.mark.parametrize("sizes", [(0, 3), (3, 0), (-1, 2)])
-def test_a_crossover_needs_features(sizes: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match="at least 1"):
-        crossover(*sizes)
+def test_sizes_are_positive(sizes: tuple[int, int]) -> None:
+    for function in (crossover, random_features):
+        with pytest.raises(ValueError, match="at least 1"):
+            function(*sizes)
 
 
 @given(st.floats(-3, 3), st.floats(1e-3, 1e3))
@@ -279,6 +288,7 @@ def test_the_interval_holds_the_power_as_often_as_it_says() -> None:
         ([1, 2, 3], [1, -2, 3], "costs must be positive"),
         ([1, 2, 3], [1, math.nan, 3], "costs must be positive"),
         ([1, 2, math.inf], [1, 2, 3], "tokens must be positive"),
+        ([2, 2, 2], [1, 2, 3], "tokens must differ"),
     ],
 )
 def test_bad_measurements(tokens: Any, costs: Any, says: str) -> None:

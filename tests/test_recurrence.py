@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import mpmath
@@ -179,7 +181,50 @@ def test_bad_weights(name: str) -> None:
 def test_floating_point_overflow_is_an_error() -> None:
     with pytest.raises(OverflowError, match="h_3"):
         run([1, 0, 0], w_in=0.5, w_rec=1.5e300)
+    with pytest.raises(OverflowError, match="h_3"):
+        run([-1, 0, 0], w_in=0.5, w_rec=1.5e300)
     assert run([1, 0, 0], w_rec=10**300)[0][-1] == 10**600
+
+
+def test_an_integer_that_no_double_can_hold() -> None:
+    for weights in ({"w_out": 0.5}, {"w_in": 0.5}):
+        with pytest.raises(OverflowError, match="h_1"):
+            run([10**400, 0], **weights)
+
+
+@pytest.mark.parametrize("kind", [Fraction, Decimal, np.longdouble, float])
+def test_whole_numbers_of_other_kinds_are_exact(kind: Callable[[int], Any]) -> None:
+    exact = 2**60 if kind is float else 10**18 + 1
+    assert run([kind(exact)])[0].tolist() == [exact]
+    with pytest.raises(ValueError, match="whole"):
+        run([kind(1) / 2])
+
+
+def test_huge_whole_numbers_of_other_kinds_are_exact() -> None:
+    for kind in (Fraction, Decimal):
+        x: Any = [kind(10**25 + 1), 0]
+        assert run(x)[0].tolist() == [10**25 + 1, -(10**25) - 1]
+
+
+def test_text_is_no_number() -> None:
+    for x in (["1", "2"], np.array(["1", "2"])):
+        wrong: Any = x
+        with pytest.raises((TypeError, ValueError), match=r"x\[0\]"):
+            run(wrong)
+
+
+@pytest.mark.parametrize("weight", [math.nan, math.inf, sp.nan, sp.oo, sp.zoo])
+def test_closed_form_needs_finite_weights(weight: Any) -> None:
+    for weights in ({"w_in": weight}, {"w_rec": weight}):
+        with pytest.raises(ValueError, match="finite"):
+            closed_form(3, **weights)
+
+
+def test_the_index_of_the_sum_is_no_length() -> None:
+    T, k = sp.symbols("T k")
+    for length, weight in ((k, 1), (T, k), (3, k)):
+        with pytest.raises(ValueError, match="k is the index"):
+            closed_form(length, weight)
 
 
 @pytest.mark.parametrize("T", [0, -2])
@@ -213,6 +258,12 @@ def test_what_is_not_true_is_not_proved() -> None:
     even, odd = z3.Reals("even odd")
     with pytest.raises(AssertionError, match="for example"):
         prove(z3.Or(even == odd, even - odd >= 1, odd - even >= 1))
+
+
+def test_nothing_follows_from_a_contradiction() -> None:
+    x = z3.Int("x")
+    with pytest.raises(AssertionError, match="contradicts"):
+        prove(x > 5, x > 1, x < 0)
 
 
 def test_what_cannot_be_told_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

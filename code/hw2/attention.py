@@ -25,9 +25,10 @@ def attention(
 
     ``q`` holds S queries of d features in its rows, ``k`` and ``v`` T keys of d and T
     values of d_v features. Anything finite is allowed: rows as large as 1e300, whose
-    inner products no double can hold, give neither infinities nor NaN. Raises
-    ``ValueError`` if a matrix is not two-dimensional, is empty or is not finite, if
-    shapes do not match, or if ``scale`` is not positive and finite.
+    inner products no double can hold, give neither infinities nor NaN. Keys that are
+    smaller than the largest one by 300 orders of magnitude count as zero. Raises
+    ``ValueError`` if a matrix is not two-dimensional, is empty, complex or not finite,
+    if shapes do not match, or if ``scale`` is not positive and finite.
     """
     q, k, v = _matrix(q, "q"), _matrix(k, "k"), _matrix(v, "v")
     if q.shape[1] != k.shape[1] or len(k) != len(v):
@@ -83,7 +84,8 @@ def error_bound(beta: float, scale: float = 1.0) -> Array:
     """
     beta, scale = _norm(beta), _scale(scale)
     with np.errstate(divide="ignore", over="ignore"):
-        exponent = np.log(beta) - scale * np.square(beta)  # -inf for beta = 0
+        # The square of beta alone may be infinite; the logarithm of 0 is.
+        exponent = np.log(beta) - np.square(np.sqrt(scale) * beta)
         bound = np.sqrt([2.0, 10.0, 2.0]) * np.exp(exponent)
     # Rounding an exponent of less than 1500 changes its exponential by less than that.
     upper: Array = np.maximum(bound * (1 + 1e-11), np.finfo(np.float64).tiny)
@@ -98,9 +100,11 @@ def exact_errors(
     Weights and outputs are computed as they are defined, in as many digits as the
     difference of output and token cancels, and ``digits`` more. Raises ``ValueError``
     for a ``beta`` that is negative or not finite, for a ``scale`` that is not positive
-    and finite, and where more than 100,000 digits would be needed.
+    and finite, for ``digits`` below 1, and where more than 100,000 digits are needed.
     """
     beta, scale = _norm(beta), _scale(scale)
+    if digits < 1:
+        raise ValueError(f"digits must be at least 1, got {digits}")
     cancelled = scale * beta * beta / math.log(10)
     if not cancelled + digits <= 100_000:
         raise ValueError(f"beta {beta} with scale {scale} needs too many digits")
@@ -116,10 +120,12 @@ def exact_errors(
 
 
 def _matrix(values: npt.ArrayLike, name: str) -> Array:
+    if np.iscomplexobj(values):
+        raise ValueError(f"{name} must be real, got complex numbers")
     matrix = np.asarray(values, dtype=np.float64)
     if matrix.ndim != 2 or matrix.size == 0:
         raise ValueError(
-            f"{name} must be a matrix with a row for each token, "
+            f"{name} must be a matrix with a row for each token and not empty, "
             f"got shape {matrix.shape}"
         )
     if not np.isfinite(matrix).all():

@@ -11,7 +11,8 @@ are positive if all dot products are, for instance because queries and keys went
 ``feature_map`` (Katharopoulos et al., arXiv:2006.16236, section 3.2); the functions ask
 no more than what they divide by: a normaliser that is finite and not 0. All raise
 ``ValueError`` if that fails, if an input is empty or not finite, or if shapes or types
-do not match, and ``TypeError`` for inputs that are not floating-point.
+do not match, and ``TypeError`` for inputs that are not floating-point. An output that
+leaves the range of its type becomes infinite, as in any product of matrices.
 
 ``experiment`` measures time and memory of a call, ``operations`` counts what it does.
 """
@@ -77,8 +78,9 @@ def feature_map(x: Tensor) -> Tensor:
     """elu(x) + 1, that is x + 1 for x > 0 and e^x for x <= 0; a tensor like ``x``.
 
     Positive features have positive dot products (Katharopoulos et al.,
-    arXiv:2006.16236, equation 7). Written as ``elu(x) + 1``, it would round to 0 from
-    x = -38 on in double precision, and from -18 on in single precision.
+    arXiv:2006.16236, equation 7). They are positive up to where e^x rounds to 0, x =
+    -745 in double and -103 in single precision; ``elu(x) + 1`` as it is written would
+    round to 0 from x = -38 and -18 on.
     """
     # The exponential of a large x, not taken, would spoil the gradient all the same.
     return torch.where(x > 0, x + 1, x.masked_fill(x > 0, 0).exp())
@@ -119,7 +121,12 @@ def _nonzero(normaliser: Tensor) -> Tensor:
 def features(
     T: int, d: int = 64, seed: int = 0, dtype: torch.dtype = torch.float64
 ) -> QKV:
-    """Random queries and keys, made positive by ``feature_map``, and values; (T, d)."""
+    """Random queries and keys, made positive by ``feature_map``, and values; (T, d).
+
+    Raises ``ValueError`` for sizes below 1.
+    """
+    if not min(T, d) >= 1:
+        raise ValueError(f"T and d must be at least 1, got {T} and {d}")
     generator = torch.Generator().manual_seed(seed)
     q, k, v = torch.randn(3, T, d, generator=generator, dtype=dtype)
     return feature_map(q), feature_map(k), v
@@ -143,7 +150,7 @@ def crossover(d: int, d_v: int) -> float:
     The counts 2 T^2 (d + d_v) and 4 T d d_v + 2 T d are equal there. Raises
     ``ValueError`` for sizes below 1.
     """
-    if min(d, d_v) < 1:
+    if not min(d, d_v) >= 1:
         raise ValueError(f"d and d_v must be at least 1, got {d} and {d_v}")
     return d * (2 * d_v + 1) / (d + d_v)
 
@@ -153,7 +160,8 @@ def power_law(tokens: npt.ArrayLike, costs: npt.ArrayLike) -> tuple[float, float
 
     Both are of shape (n,), n >= 3. A line is fitted to the logarithms by least squares;
     the interval is Student's, from the scatter about the line. Raises ``ValueError``
-    if shapes do not match, for fewer than 3 points, and for what is not positive.
+    if shapes do not match, for fewer than 3 points, for equal ``tokens``, and for what
+    is not positive.
     """
     x, y = np.asarray(tokens, float), np.asarray(costs, float)
     if x.ndim != 1 or x.shape != y.shape or len(x) < 3:
@@ -161,6 +169,8 @@ def power_law(tokens: npt.ArrayLike, costs: npt.ArrayLike) -> tuple[float, float
     for name, values in (("tokens", x), ("costs", y)):
         if not (values > 0).all() or not np.isfinite(values).all():
             raise ValueError(f"{name} must be positive and finite, got {values}")
+    if (x == x[0]).all():
+        raise ValueError(f"tokens must differ, got {x}")
     line, covariance = np.polyfit(np.log(x), np.log(y), 1, cov=True)
     half_width = stats.t.ppf(0.975, len(x) - 2) * math.sqrt(covariance[0, 0])
     return float(line[0]), float(half_width)
@@ -193,15 +203,18 @@ class Scaling:
     last: int = 17
     last_quadratic: int = 15  # its T x T weights take 4 GiB there
     d: int = 64  # of queries, keys and values
-    rounds: int = 5  # over all lengths: a machine can be slow for seconds
+    rounds: int = 4  # over all lengths: a machine can be slow for seconds
     least_seconds: float = 0.02  # of all calls for one length in a round
     seed: int = 0
 
 
 def seconds(attention: Attention, qkv: QKV, least: float) -> float:
-    """Time of the fastest call, of as many as take ``least`` seconds together."""
+    """Time of the fastest call, of at least two that take ``least`` seconds together.
+
+    The first one finds cold caches and waits for memory that was never used.
+    """
     times: list[float] = []
-    while not times or sum(times) < least:
+    while len(times) < 2 or sum(times) < least:
         start = time.perf_counter()
         attention(*qkv)
         times.append(time.perf_counter() - start)

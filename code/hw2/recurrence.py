@@ -51,7 +51,8 @@ def run(
 
     Raises ``ValueError`` if ``x`` is empty, not one-dimensional or holds anything but
     whole numbers, or if a weight is not finite; ``TypeError`` for what is no number;
-    ``OverflowError`` if a floating-point hidden state leaves the range of doubles.
+    ``OverflowError`` if, with a weight that is not whole, h_t or w_out h_t can't be
+    computed in the range of doubles.
     """
     inputs = _integers(x)
     w_in, w_rec = _number(w_in, "w_in"), _number(w_rec, "w_rec")
@@ -60,11 +61,15 @@ def run(
     h: float = 0
     hidden, outputs = [], []
     for t, x_t in enumerate(inputs, start=1):
-        h = step(h, x_t, w_in, w_rec)
+        try:
+            h = step(h, x_t, w_in, w_rec)
+            output = sigmoid(w_out * h)
+        except OverflowError:  # an integer that no double can hold
+            h = math.inf
         if not -math.inf < h < math.inf:
-            raise OverflowError(f"h_{t} is beyond the range of doubles: {h}")
+            raise OverflowError(f"h_{t} or w_out h_{t} is beyond the range of doubles")
         hidden.append(h)
-        outputs.append(sigmoid(w_out * h))
+        outputs.append(output)
     return np.array(hidden, dtype=object), np.array(outputs)
 
 
@@ -88,9 +93,16 @@ def closed_form(
 
     For an integer ``T`` the expression is written out in the symbols ``x_1``, ...,
     ``x_T``; for a symbolic ``T`` it is a ``Sum`` over the indexed symbol ``x[k]``. The
-    weights may be numbers or symbols. Raises ``ValueError`` for ``T < 1`` and
+    weights may be numbers or symbols. Raises ``ValueError`` for ``T < 1``, for weights
+    that are not finite, and for a symbol ``k``, which is the index of the sum;
     ``TypeError`` for a ``T`` that is neither an integer nor a SymPy expression.
     """
+    w_in, w_rec = sp.sympify(w_in), sp.sympify(w_rec)
+    for name, weight in (("w_in", w_in), ("w_rec", w_rec)):
+        if weight.is_finite is False or weight is sp.nan:
+            raise ValueError(f"{name} must be finite, got {weight}")
+    if any(symbol.name == "k" for symbol in sp.Tuple(T, w_in, w_rec).free_symbols):
+        raise ValueError("k is the index of the sum and can't be given")
     if isinstance(T, sp.Expr) and not T.is_number:
         k = sp.Symbol("k", integer=True)
         return sp.Sum(w_in * w_rec ** (T - k) * sp.IndexedBase("x")[k], (k, 1, T))
@@ -99,7 +111,7 @@ def closed_form(
         raise ValueError(f"T must be at least 1, got {T}")
     return sp.Add(
         *(
-            w_in * sp.sympify(w_rec) ** (length - k) * sp.Symbol(f"x_{k}")
+            w_in * w_rec ** (length - k) * sp.Symbol(f"x_{k}")
             for k in range(1, length + 1)
         )
     )
@@ -110,12 +122,15 @@ def prove(claim: z3.BoolRef, *given: z3.BoolRef) -> None:
 
     Z3 (de Moura and Bjorner, doi:10.1007/978-3-540-78800-3_24) looks for values that
     fulfil what is given and not the claim; its integers and real numbers are unbounded.
-    Raises ``AssertionError`` with such values if there are any, and ``RuntimeError`` if
-    the solver can't tell within ``PATIENCE``.
+    Raises ``AssertionError`` with such values if there are any, or if nothing fulfils
+    what is given, and ``RuntimeError`` if the solver can't tell within ``PATIENCE``.
     """
     solver = z3.Solver()
     solver.set(timeout=PATIENCE)
-    solver.add(*given, z3.Not(claim))
+    solver.add(*given)
+    if solver.check() == z3.unsat:
+        raise AssertionError(f"what is given contradicts itself: {given}")
+    solver.add(z3.Not(claim))
     answer = solver.check()
     if answer == z3.sat:
         raise AssertionError(f"not true, for example for {solver.model()}")
@@ -129,7 +144,7 @@ def saturation(dtype: npt.DTypeLike) -> tuple[float, float]:
     For the exact sigma, rounded to the nearest number of a NumPy floating-point type,
     ties to even (IEEE 754, section 4.3.1): to 0 if it is at most half the smallest
     positive number, to 1 if it misses 1 by at most half the step below 1. Raises
-    ``ValueError`` for a type that is not floating-point.
+    ``ValueError`` for a type that is not floating-point, ``TypeError`` for no type.
     """
     if not np.issubdtype(dtype, np.floating):
         raise ValueError(f"expected a floating-point type, got {dtype!r}")
@@ -159,7 +174,8 @@ def _number(value: object, name: str) -> int | float:
     except TypeError:
         if not isinstance(value, SupportsFloat):
             raise TypeError(f"{name} must be a number, got {value!r}") from None
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"{name} must be finite, got {value!r}")
-    return int(number) if number.is_integer() else number
+    try:
+        whole = int(value)  # type: ignore[call-overload]  # exact, which float is not
+    except (OverflowError, ValueError):
+        raise ValueError(f"{name} must be finite, got {value!r}") from None
+    return whole if whole == value else float(value)
