@@ -1,6 +1,8 @@
 """The two orders of multiplication agree, in values, gradients and causal form."""
 
+import itertools
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from torch import Tensor
 
 from hw2.linear_attention import (
@@ -28,6 +31,7 @@ from hw2.linear_attention import (
     power_law,
     quadratic,
     score,
+    seconds,
     softmax_attention,
 )
 from hw2.linear_attention import features as random_features
@@ -267,6 +271,13 @@ def test_an_exact_power_law(power: float, factor: float) -> None:
     assert found == pytest.approx(power, abs=1e-9) and half_width < 1e-6
 
 
+def test_the_interval_is_students() -> None:
+    tokens, costs = np.array([1.0, 2, 4, 8]), np.array([1.0, 3, 7, 30])
+    fit = stats.linregress(np.log(tokens), np.log(costs))
+    expected = fit.slope, stats.t.ppf(0.975, 2) * fit.stderr
+    assert power_law(tokens, costs) == pytest.approx(expected)
+
+
 def test_the_interval_holds_the_power_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
     tokens = 2.0 ** np.arange(11, 18)
@@ -300,6 +311,20 @@ def test_the_fused_kernel_computes_softmax_attention() -> None:
     q, k, v = features((), 9, 4, 3)
     weights = (q @ k.mT / math.sqrt(4)).softmax(-1)
     torch.testing.assert_close(softmax_attention(q, k, v), weights @ v)
+
+
+@pytest.mark.parametrize(("least", "calls"), [(0.0, 2), (0.05, 5)])
+def test_seconds_are_those_of_the_fastest_call(least: float, calls: int) -> None:
+    pauses = iter([0.03, *[0.01] * 20])
+    count = itertools.count()
+
+    def wait(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        next(count)
+        time.sleep(next(pauses))
+        return v
+
+    assert 0.01 <= seconds(wait, features((), 1, 1, 1), least) < 0.03
+    assert 2 <= next(count) <= calls
 
 
 def test_peak_memory_is_what_is_held_at_once() -> None:
