@@ -192,12 +192,14 @@ def test_the_answers_are_there_for_machines(book: Path, pdf: PdfReader) -> None:
         heading = place.select_one("h2, h3")
         title = words((heading or place).get_text())
         if not heading:
-            (title,) = re.findall(r"\b(?:Theorem|Table) \d[.]\d", title)
+            kinds = "Theorem|Lemma|Corollary|Proposition|Table"
+            (title, *_) = re.findall(rf"\b(?:{kinds}) \d[.]\d", title)
         assert title in text[entry["page"]], entry["question"]
         assert set(entry["records"]) <= set(RUNS)
     rests = {entry["question"]: entry["records"] for entry in entries}
     assert rests["1"] == rests["2a"] == rests["Q2b"] == []
-    assert rests["4"] == ["vit"] and rests["Q3d"] == ["sentiment"]
+    assert rests["3"] == ["linear-attention"] and rests["4"] == ["vit"]
+    assert rests["Q3d"] == ["sentiment"]
     values = {entry["question"]: entry["answer"] for entry in entries}
     assert "$h_T = \\sum_{k=1}^{T}" in values["1"]
     assert values["Q2b"] == "112,241,409 trainable parameters."
@@ -220,6 +222,7 @@ def test_what_is_shown_of_a_run_says_so(book: Path) -> None:
     assert notes.pop("report.html") == "sentiment"  # under the last table
     assert notes == {
         "fig-times": "linear-attention",
+        "tbl-growth": "linear-attention",
         "fig-vit-loss": "vit",
         "tbl-vit-results": "vit",
         "fig-vit-confusion": "vit",
