@@ -28,7 +28,7 @@ RUNS: dict[str, tuple[Experiment, Any]] = {
 }
 
 DIFFERS = "DIFFERS"
-COLUMNS = "{:18} {:10} {:>10} {:>10} {:>10} {:>10}  {}"
+COLUMNS = "{:18} {:16} {:>10} {:>10} {:>10} {:>10}  {}"
 
 
 def main(arguments: list[str] | None = None) -> int:
