@@ -36,7 +36,7 @@ def attention(
             "q, k, v must be (S, d), (T, d), (T, d_v), "
             f"got {q.shape}, {k.shape}, {v.shape}"
         )
-    _scale(scale)
+    scale = _scale(scale)
 
     # Powers of two scale without rounding. The queries are scaled one by one, so that
     # a small token next to a huge one keeps its digits.

@@ -81,6 +81,11 @@ def _read(project: Project, source: str) -> list[Piece]:
 def _write(
     project: Project, markdown: str, formats: Collection[str], build: Path, out: Path
 ) -> None:
+    common = ["--metadata=link-citations", "--metadata=lang=en"]
+    if "bibliography" in project.options:
+        path = project.root / project.options["bibliography"]
+        common.append(f"--bibliography={path}")
+
     def arguments(name: str) -> list[str]:
         filters = (*(project.root / path for path in project.filters(name)), LUA)
         return [
@@ -90,10 +95,6 @@ def _write(
             *common,
         ]
 
-    common = ["--metadata=link-citations", "--metadata=lang=en"]
-    if "bibliography" in project.options:
-        path = project.root / project.options["bibliography"]
-        common.append(f"--bibliography={path}")
     if "html" in formats:
         print("HTML ...", flush=True)
         shutil.copytree(
