@@ -1,5 +1,6 @@
 """What several test files share."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,9 @@ from typing import Any
 
 from bs4 import BeautifulSoup
 from pypdf import PdfReader
+
+# Compiling takes half a minute, for networks that train in a second.
+os.environ["TORCH_COMPILE_DISABLE"] = "1"
 
 ROOT = Path(__file__).parents[1]
 

@@ -418,7 +418,15 @@ def test_a_checkpoint_is_due_after_the_interval(
 # A tiny run of each training of the report, on the real modules
 
 VIT = vit.Config(
-    layers=1, width=8, mlp=16, dense_width=16, epochs=2, batch=64, held_out=100
+    layers=1,
+    width=8,
+    mlp=16,
+    epochs=2,
+    batch=64,
+    shift=1,
+    drop=0.4,
+    held_out=100,
+    seeds=2,
 )
 SENTIMENT = sentiment.Config(
     train_size=16, valid_size=8, test_size=24, batch=4, hidden=16, max_tokens=16

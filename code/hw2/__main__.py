@@ -1,10 +1,13 @@
 """``python -m hw2 record [NAME ...]``: make the records that are stale or missing.
 
 ``python -m hw2 reproduce [NAME ...]``: make every run again, from scratch, and compare
-it with its record, which has to be there. Without names, all runs of the report.
+it with its record, which has to be there. Without names, all runs of the report; those
+that need an accelerator only where there is one. ``accelerate launch -m hw2 record
+NAME`` makes a run on several processes or accelerators.
 """
 
 import argparse
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -22,9 +25,14 @@ RUNS: dict[str, tuple[Experiment, Any]] = {
     for experiment, runs in (
         (linear_attention.experiment, linear_attention.RUNS),
         (vit.experiment, vit.RUNS),
+        (vit.ablate, vit.ABLATIONS),
         (sentiment.experiment, sentiment.RUNS),
     )
     for name, config in runs.items()
+}
+
+ON_ACCELERATOR: dict[str, tuple[Experiment, Any]] = {
+    name: (vit.experiment, config) for name, config in vit.LARGE.items()
 }
 
 DIFFERS = "DIFFERS"
@@ -40,11 +48,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("command", choices=["record", "reproduce"])
     parser.add_argument("names", nargs="*", metavar="NAME")
     given = parser.parse_args(arguments)
+    known = everything()
     for name in given.names:
-        if name not in RUNS:
-            parser.error(f"there is no run {name!r}; there are {', '.join(RUNS)}")
+        if name not in known:
+            parser.error(f"there is no run {name!r}; there are {', '.join(known)}")
+    if os.environ.get("WORLD_SIZE", "1") != "1" and len(given.names) != 1:
+        parser.error("several processes make one run together: give its name")
+    names = given.names or list(known if torch.accelerator.is_available() else RUNS)
     try:
-        names = given.names or list(RUNS)
         return (record if given.command == "record" else reproduce)(names)
     except (StaleRecord, TamperedRecord, MissingData) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -54,10 +65,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
+def everything() -> dict[str, tuple[Experiment, Any]]:
+    return RUNS | ON_ACCELERATOR
+
+
 def record(names: list[str]) -> int:
     """Make what is stale or missing, and say what each record gives."""
     for name in names:
-        run = records.run(name, *RUNS[name])
+        run = records.run(name, *everything()[name])
         scores = ", ".join(f"{what} {s.value:.4f}" for what, s in run.scores.items())
         print(f"{name}: {run.date}, {run.seconds:.0f} s, {run.hardware}; {scores}")
     return 0
@@ -71,7 +86,7 @@ def reproduce(names: list[str]) -> int:
     scratch = records.RECORDS / ".reproduced"
     shutil.rmtree(scratch, ignore_errors=True)
     for run in recorded:
-        made = records.make(scratch / run.name, *RUNS[run.name])
+        made = records.make(scratch / run.name, *everything()[run.name])
         lines += [COLUMNS.format(*row) for row in compare(run, made)]
     shutil.rmtree(scratch)
     print("\n".join(lines))
@@ -79,7 +94,7 @@ def reproduce(names: list[str]) -> int:
 
 
 def _recorded(name: str) -> Run:
-    experiment, config = RUNS[name]
+    experiment, config = everything()[name]
     now = fingerprint(experiment, config)
     run, changes = records.recorded_run(records.RECORDS / name, experiment, now)
     if not run:

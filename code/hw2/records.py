@@ -96,7 +96,7 @@ class Checkpoint:
 
     def save(self, stage: str, state: dict[str, Any]) -> None:
         """Keep the state of a stage: numbers, texts and tensors, in lists and dicts."""
-        if self.folder:
+        if self.folder and _first():
             content = {"state": state, "spent": self.seconds}
             self.folder.mkdir(parents=True, exist_ok=True)
             draft = self.folder / f"{stage}.draft"
@@ -161,7 +161,11 @@ class Run:
 
     def note(self) -> Markdown:
         """The line under what is shown of a run: which run, when, where, how long."""
-        seed = f", seed {self.config['seed']}" if "seed" in self.config else ""
+        seed = ""
+        if "seed" in self.config:
+            seed = f", seed {self.config['seed']}"
+        elif "seeds" in self.config:
+            seed = f", seeds 0 to {self.config['seeds'] - 1}"
         return Markdown(
             f"[*Run `{self.name}` of {self.date}: {self.hardware}{seed}, "
             f"{self.seconds:.0f} s, @tbl-records.*]{{.record}}"
@@ -191,6 +195,8 @@ def run(name: str, experiment: Experiment, config: Any) -> Run:
             f"HW2_TRAIN is never, so it is not made here; make record RUN={name} does"
         )
     print(f"run {name} is made: {'; '.join(changes)}", file=sys.stderr, flush=True)
+    if not _first():
+        return make(RECORDS / name, experiment, config)
     RECORDS.mkdir(exist_ok=True)
     with FileLock(RECORDS / f".{name}.lock"):  # released even when a process is killed
         # Another process may have made it meanwhile.
@@ -240,6 +246,9 @@ def named(record: str | Run, runs: dict[str, Any], experiment: Experiment) -> Ru
 def make(folder: Path, experiment: Experiment, config: Any) -> Run:
     """Make a run, from its last checkpoint if it has one, and put its record there.
 
+    Where several processes make it together (``accelerate launch``), the first records
+    it and the others end here.
+
     Raises ``RuntimeError`` where the code was edited after it was loaded, so that the
     fingerprint would not be that of what runs, and ``ValueError`` for a score that is
     not a finite number.
@@ -260,6 +269,8 @@ def make(folder: Path, experiment: Experiment, config: Any) -> Run:
     unfinished = folder.parent / ".unfinished" / folder.name
     checkpoint = Checkpoint(unfinished / _sha256(json.dumps(about).encode())[:16])
     outcome = experiment(config, checkpoint)
+    if not _first():
+        sys.exit(0)
     scores = _scores(experiment, outcome.predictions)
     for name, score in scores.items():
         if not math.isfinite(score.value):
@@ -369,17 +380,24 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
+def _first() -> bool:
+    """Whether this is the only process, or the first of those that were launched."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
 def _versions() -> dict[str, str]:
-    packages = ("torch", "numpy", "transformers", "tokenizers", "scipy")
+    packages = ("torch", "accelerate", "numpy", "transformers", "tokenizers", "scipy")
     return {"python": platform.python_version()} | {p: version(p) for p in packages}
 
 
 def _hardware() -> str:
-    """The cores that torch uses, and the processor's name where Linux tells it."""
+    """The accelerators, or the cores that torch uses, by the name that they have."""
+    if torch.cuda.is_available():
+        return f"{os.environ.get('WORLD_SIZE', '1')} x {torch.cuda.get_device_name()}"
     cores = torch.get_num_threads()
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
