@@ -198,7 +198,11 @@ def test_the_answers_are_there_for_machines(book: Path, pdf: PdfReader) -> None:
         assert set(entry["records"]) <= set(RUNS)
     rests = {entry["question"]: entry["records"] for entry in entries}
     assert rests["1"] == rests["2a"] == rests["Q2b"] == []
-    assert rests["3"] == ["linear-attention"] and rests["4"] == ["vit"]
+    assert rests["3"] == ["linear-attention"] and rests["4"] == [
+        "vit-small",
+        "vit-medium",
+        "dense",
+    ]
     assert rests["Q3d"] == ["sentiment"]
     values = {entry["question"]: entry["answer"] for entry in entries}
     assert "$h_T = \\sum_{k=1}^{T}" in values["1"]
@@ -207,26 +211,38 @@ def test_the_answers_are_there_for_machines(book: Path, pdf: PdfReader) -> None:
 
 def test_what_is_shown_of_a_run_says_so(book: Path) -> None:
     """Under each recorded figure and table stands a line that leads to the records."""
-    notes = {}
+    notes: dict[str, list[str]] = {}
     for path in sorted(book.rglob("*.html")):
         for line in page(path).select(".record"):
             text = words(line.get_text())
             link = line.find("a")
             assert link and str(link["href"]).endswith("#tbl-records"), text
             assert re.match(
-                r"Run \S+ of \d{4}-\d\d-\d\d: .+, seed \d+, \d+ s, Table", text
+                r"Run \S+ of \d{4}-\d\d-\d\d: .+, seeds? [\d to]+, \d+ s, Table", text
             )
             above = line.find_previous(id=re.compile("^(fig|tbl)-"))
             label = above["id"] if isinstance(above, Tag) else path.name
-            notes[str(label)] = text.split()[1].rstrip(",")
-    assert notes.pop("report.html") == "sentiment"  # under the last table
-    assert notes == {
+            notes.setdefault(str(label), []).append(text.split()[1])
+    assert set(notes.pop("report.html")) == {  # under tables without a label
+        "linear-attention",
+        "vit-small",
+        "vit-medium",
+        "dense",
+        "sentiment",
+    }
+    assert {label: " ".join(runs) for label, runs in notes.items()} == {
         "fig-times": "linear-attention",
         "tbl-growth": "linear-attention",
-        "fig-vit-loss": "vit",
-        "tbl-vit-results": "vit",
-        "fig-vit-confusion": "vit",
-        "fig-vit-wrong": "vit",
+        "fig-vit-curves": "vit-small vit-medium dense",
+        "tbl-vit-results": "vit-small vit-medium vit-fast vit-plain dense",
+        "fig-vit-ninety": "vit-fast vit-plain",
+        "tbl-vit-ablation": "vit-ablation",
+        "fig-vit-confusion": "vit-small",
+        "fig-vit-wrong": "vit-small",
+        "fig-vit-calibration": "vit-small dense",
+        "fig-vit-rollout": "vit-small",
+        "fig-vit-positions": "vit-small",
+        "fig-vit-moved": "vit-small vit-fast dense",
         "tbl-sentiment-setup": "sentiment",  # the sizes of the subsets, printed
         "tbl-sentiment-epochs": "sentiment",
         "fig-sentiment-loss": "sentiment",

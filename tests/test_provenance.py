@@ -41,51 +41,51 @@ def changes(run: str, sources: dict[str, str]) -> list[str]:
 
 WITHOUT_EFFECT = [
     # comments, docstrings, annotations, layout
-    ("vit", vit, "# (N, 10)", "# logits"),
-    ("vit", vit, '"""Self-attention in several heads', '"""Multi-head attention'),
-    ("vit", vit, "def patches(images: Tensor, size: int) -> Tensor:", "def patches(images, size):"),
-    ("vit", vit, "logits: Tensor = self.classify", "logits = self.classify"),
-    ("vit", vit, "    patch: int = 4", "    patch: float = 4"),
-    ("vit", vit, "x = x + self.mlp(self.norm2(x))", "x = (x +\n   self.mlp( self.norm2(x) ))"),
-    ("vit", training, '"""Bytes to floats', '"""From bytes to floats'),
-    ("vit", vit, "SIDE = 28  # pixels", "SIDE = 28"),
+    ("vit-small", vit, "# pixels", "# of a side"),
+    ("vit-small", vit, '"""Self-attention in several heads', '"""Multi-head attention'),
+    ("vit-small", vit, "def patches(images: Tensor, size: int) -> Tensor:", "def patches(images, size):"),
+    ("vit-small", vit, "logits: Tensor = self.classify", "logits = self.classify"),
+    ("vit-small", vit, "    patch: int = 4", "    patch: float = 4"),
+    ("vit-small", vit, "x = x + self.mlp(self.norm2(x))", "x = (x +\n   self.mlp( self.norm2(x) ))"),
+    ("vit-small", training, '"""Bytes to floats', '"""From bytes to floats'),
+    ("vit-small", vit, "SIDE = 28  # pixels", "SIDE = 28"),
     # what an error says
-    ("vit", vit, "expected floats in [0, 1]", "expected numbers in [0, 1]"),
+    ("vit-small", vit, "expected floats in [0, 1]", "expected numbers in [0, 1]"),
     # imports under other names
-    ("vit", training, "import torch.nn.functional as F\n", "from torch.nn import functional as F\n"),
-    ("vit", vit, "from hw2 import data, records\n", "import hw2.data as data\nfrom hw2 import records\n"),
+    ("vit-small", training, "import torch.nn.functional as F\n", "from torch.nn import functional as F\n"),
+    ("vit-small", vit, "from hw2 import data, records\n", "import hw2.data as data\nfrom hw2 import records\n"),
     # what the run does not reach
-    ("vit", vit, "return model.eval()", "return model.train()"),
-    ("vit", training, 'method="wilson"', 'method="exact"'),
-    ("vit", data, '"T-shirt",', '"Shirt",'),
-    ("vit", sentiment, "dropout: float = 0.25\n    batch", "dropout: float = 0.5\n    batch"),
+    ("vit-small", vit, "return model.eval()", "return model.train()"),
+    ("vit-small", training, 'method="wilson"', 'method="exact"'),
+    ("vit-small", data, '"T-shirt",', '"Shirt",'),
+    ("vit-small", sentiment, "dropout: float = 0.25\n    batch", "dropout: float = 0.5\n    batch"),
     ("sentiment", data, '"c59f468a', '"d59f468a'),
     ("sentiment", sentiment, "Great cast", "Good cast"),
     # where files are looked for, how progress is shown, how results are kept
-    ("vit", data, '/usr/share/datasets/fashion-mnist"', '/opt/fashion-mnist"'),
+    ("vit-small", data, '/usr/share/datasets/fashion-mnist"', '/opt/fashion-mnist"'),
     ("sentiment", data, "timeout=5", "timeout=9"),
-    ("vit", training, "mininterval=1", "mininterval=2"),
-    ("vit", records, "INTERVAL = 30.0", "INTERVAL = 60.0"),
+    ("vit-small", training, "mininterval=1", "mininterval=2"),
+    ("vit-small", records, "INTERVAL = 30.0", "INTERVAL = 60.0"),
 ]  # fmt: skip
 WITH_EFFECT = [
     # a formula, a constant, a default, a library's function
-    ("vit", vit, "x = x + self.mlp(self.norm2(x))", "x = x - self.mlp(self.norm2(x))", ["code Block changed"]),
-    ("vit", vit, "= 0.286, 0.353", "= 0.286, 0.354", ["code PIXEL_MEAN changed", "code PIXEL_STD changed"]),
-    ("vit", vit, "SIDE = 28", "SIDE = 32", ["code SIDE changed"]),
-    ("vit", vit, "nn.GELU()", "nn.ReLU()", ["code Block changed"]),
-    ("vit", training, "images.split(500)", "images.split(499)", ["code predict changed"]),
-    ("vit", training, "(steps - step + 1) / 0.9", "(steps - step + 1) / 0.8", ["code fit changed"]),
-    ("vit", data, "offset=16", "offset=17", ["code fashion_mnist changed"]),
+    ("vit-small", vit, "x = x + self.mlp(self.norm2(x))", "x = x - self.mlp(self.norm2(x))", ["code Block changed"]),
+    ("vit-small", vit, "= 0.286, 0.353", "= 0.286, 0.354", ["code PIXEL_MEAN changed", "code PIXEL_STD changed"]),
+    ("vit-small", vit, "SIDE = 28", "SIDE = 32", ["code SIDE changed"]),
+    ("vit-small", vit, "nn.GELU()", "nn.ReLU()", ["code Block changed"]),
+    ("vit-small", training, "images.split(500)", "images.split(499)", ["code predict changed"]),
+    ("vit-small", training, "(len(losses) + 0.5)", "(len(losses) + 1)", ["code fit changed"]),
+    ("vit-small", data, "offset=16", "offset=17", ["code fashion_mnist changed"]),
     ("sentiment", sentiment, "batch: int = 32,\n    checkpoint", "batch: int = 16,\n    checkpoint", ["code encode changed"]),
     ("sentiment", sentiment, "nn.Dropout(dropout)", "nn.Dropout(0.1)", ["code GruHead changed"]),
     ("sentiment", sentiment, 'logits > 0) == (labels', 'logits > 1) == (labels', ["code binary_accuracy changed"]),
     ("sentiment", training, "1.96 * math.sqrt(2 *", "1.96 * math.sqrt(3 *", ["code accuracy_score changed"]),
     ("linear-attention", linear_attention, "state = k.mT @ v", "state = k.mT @ v * 1", ["code linear changed"]),
     # the data and the weights
-    ("vit", data, '"c59f468a', '"d59f468a', ["data FASHION_MNIST train-images-idx3-ubyte changed"]),
+    ("vit-small", data, '"c59f468a', '"d59f468a', ["data FASHION_MNIST train-images-idx3-ubyte changed"]),
     ("sentiment", data, '"53aa5117', '"63aa5117', ["data MINILM model.safetensors changed"]),
     # the same name, from elsewhere
-    ("vit", training, "import torch.nn.functional as F\n", "import torch.special as F\n", ["code fit changed"]),
+    ("vit-small", training, "import torch.nn.functional as F\n", "import torch.special as F\n", ["code augment changed", "code fit changed", "code look changed"]),
 ]  # fmt: skip
 
 
@@ -106,13 +106,13 @@ def test_an_edit_with_effect(
 def test_a_new_function_that_is_called_counts() -> None:
     text = inspect.getsource(vit).replace("x.mean(dim=1)", "middle(x)")
     text += "\n\ndef middle(x: Tensor) -> Tensor:\n    return x.median(dim=1).values\n"
-    found = changes("vit", {"hw2.vit": text})
+    found = changes("vit-small", {"hw2.vit": text})
     assert found == ["code ViT changed", "code middle is new"]
 
 
 def test_a_module_can_be_renamed() -> None:
     """Everything in ``training`` under another module's name: the same key."""
-    experiment, config = RUNS["vit"]
+    experiment, config = RUNS["vit-small"]
     moved = inspect.getsource(vit).replace("hw2.training", "hw2.teaching")
     sources = {"hw2.vit": moved, "hw2.teaching": inspect.getsource(training)}
     assert fingerprint(experiment, config, sources).key == (
@@ -121,12 +121,12 @@ def test_a_module_can_be_renamed() -> None:
 
 
 def test_a_changed_option() -> None:
-    experiment, config = RUNS["vit"]
+    experiment, config = RUNS["vit-small"]
     now = fingerprint(experiment, config)
     other = fingerprint(experiment, replace(config, epochs=3, lr=0.01))
     assert differences(now, other) == [
-        "option epochs: 2 recorded, 3 now",
-        "option lr: 0.004 recorded, 0.01 now",
+        "option epochs: 40 recorded, 3 now",
+        "option lr: 0.003 recorded, 0.01 now",
     ]
     assert now.key != other.key
 
@@ -146,7 +146,7 @@ def test_what_the_runs_read() -> None:
     }
     assert reads == {
         "linear-attention": set(),
-        "vit": {"FASHION_MNIST"},
+        **{name: {"FASHION_MNIST"} for name in vit.RUNS | vit.ABLATIONS},
         "sentiment": {"IMDB", "MINILM"},
     }
 

@@ -159,15 +159,17 @@ class Run:
     def config(self) -> dict[str, Any]:
         return self.fingerprint.config
 
+    @property
+    def seeds(self) -> str:
+        """The seeds of a run, as text."""
+        if self.config.get("seeds", 1) > 1:
+            return f"seeds 0 to {self.config['seeds'] - 1}"
+        return f"seed {self.config.get('seed', 0)}"
+
     def note(self) -> Markdown:
         """The line under what is shown of a run: which run, when, where, how long."""
-        seed = ""
-        if "seed" in self.config:
-            seed = f", seed {self.config['seed']}"
-        elif "seeds" in self.config:
-            seed = f", seeds 0 to {self.config['seeds'] - 1}"
         return Markdown(
-            f"[*Run `{self.name}` of {self.date}: {self.hardware}{seed}, "
+            f"[*Run `{self.name}` of {self.date}: {self.hardware}, {self.seeds}, "
             f"{self.seconds:.0f} s, @tbl-records.*]{{.record}}"
         )
 
