@@ -1,6 +1,5 @@
 """The Vision Transformer: its shapes, its parts, its training."""
 
-import gzip
 import math
 import os
 import shutil
@@ -10,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,7 +16,6 @@ from torch import Tensor
 
 from conftest import ROOT
 from hw2 import data, records, training, vit
-from hw2.data import DEBIAN_FASHION_MNIST
 from hw2.records import Checkpoint
 from hw2.training import count_parameters, fit
 from hw2.vit import Block, Config, Dense, ViT, patches
@@ -360,6 +357,7 @@ def test_tokens_are_left_out_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
 PROCESSES = """
 import sys
+from dataclasses import replace
 import torch
 from hw2 import vit
 from hw2.training import fit
@@ -368,7 +366,7 @@ sys.path.insert(0, sys.argv[1])
 from test_vit import SMALL, some_bytes
 torch.manual_seed(0)
 model = vit.ViT(SMALL)
-recipe = vit.replace(SMALL, epochs=2, shift=1, bf16=sys.argv[3] == "bf16")
+recipe = replace(SMALL, epochs=2, shift=1, bf16=sys.argv[3] == "bf16")
 history = fit(
     model, some_bytes(64), some_bytes(20), recipe, seed=0, name="a",
     checkpoint=Checkpoint(),
@@ -504,17 +502,13 @@ def test_the_recorded_model_gives_the_recorded_accuracy(
 ) -> None:
     """By its name, on images that are read and batched otherwise than in the run."""
     monkeypatch.setenv("HW2_TRAIN", "never")
-    folder = DEBIAN_FASHION_MNIST
-    with gzip.open(folder / "t10k-images-idx3-ubyte.gz") as images:
-        pixels = np.frombuffer(images.read()[16:], np.uint8).reshape(-1, 1, 28, 28)
-    with gzip.open(folder / "t10k-labels-idx1-ubyte.gz") as labels:
-        truth = np.frombuffer(labels.read()[8:], np.uint8)
+    images, labels = data.fashion_mnist("test")
     model, right = vit.load(name), 0
     with torch.no_grad():
         for part in range(0, 10_000, 333):
-            shown = torch.tensor(pixels[part : part + 333] / 255).float()
-            given = model(shown).argmax(dim=1).numpy()
-            right += int((given == truth[part : part + 333]).sum())
+            shown = images[part : part + 333].double().div(255).float()
+            given = model(shown).argmax(dim=1)
+            right += int((given == labels[part : part + 333]).sum())
     run = records.run(name, vit.experiment, vit.RUNS[name])
     recorded = training.correct(run.predictions["logits"][0], run.predictions["labels"])
     # Another processor may round a tie of two logits otherwise.

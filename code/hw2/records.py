@@ -164,7 +164,8 @@ class Run:
         """The seeds of a run, as text."""
         if self.config.get("seeds", 1) > 1:
             return f"seeds 0 to {self.config['seeds'] - 1}"
-        return f"seed {self.config.get('seed', 0)}"
+        known = "seed" in self.config or "seeds" in self.config
+        return f"seed {self.config.get('seed', 0)}" if known else "no seed"
 
     def note(self) -> Markdown:
         """The line under what is shown of a run: which run, when, where, how long."""
