@@ -379,6 +379,14 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
         Checkpoint(tmp_path)
 
 
+def test_the_hardware_is_that_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert records._hardware().startswith("3 cores of ")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert records._hardware().startswith("6 cores of ")
+
+
 @pytest.mark.parametrize("what", ["_hardware", "_versions"])
 def test_a_checkpoint_of_another_machine_is_not_gone_on_from(
     folder: Path, monkeypatch: pytest.MonkeyPatch, what: str

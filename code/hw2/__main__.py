@@ -25,6 +25,7 @@ RUNS: dict[str, tuple[Experiment, Any]] = {
     for experiment, runs in (
         (linear_attention.experiment, linear_attention.RUNS),
         (vit.experiment, vit.RUNS),
+        (vit.ablate, vit.ABLATIONS),
         (sentiment.experiment, sentiment.RUNS),
     )
     for name, config in runs.items()

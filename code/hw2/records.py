@@ -398,10 +398,14 @@ def _versions() -> dict[str, str]:
 
 
 def _hardware() -> str:
-    """The accelerators, or the cores that torch uses, by the name that they have."""
+    """The accelerators, or the cores that torch uses, by the name that they have.
+
+    Those of all processes that were launched together.
+    """
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
     if torch.cuda.is_available():
-        return f"{os.environ.get('WORLD_SIZE', '1')} x {torch.cuda.get_device_name()}"
-    cores = torch.get_num_threads()
+        return f"{processes} x {torch.cuda.get_device_name()}"
+    cores = processes * torch.get_num_threads()
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if "model name" in line]

@@ -309,6 +309,10 @@ def ablate(config: Ablation, checkpoint: Checkpoint) -> Outcome:
 
 RUNS = {
     "vit-small": Config(shift=1, drop=0.4),
+    "vit-fast": Config(epochs=5, drop=0.4),
+    "vit-plain": Config(
+        optimiser="adamw", lr=1.5e-3, schedule="cosine", bf16=False, epochs=15
+    ),
     "dense": Config(
         network="dense", layers=3, width=512, optimiser="adamw", lr=1e-3, shift=1
     ),
@@ -317,6 +321,23 @@ RUNS = {
 LARGE = {
     "vit-large": Config(
         width=256, mlp=512, epochs=300, batch=256, shift=2, erase=8, smoothing=0.1
+    )
+}
+ABLATIONS = {
+    "vit-ablation": Ablation(
+        recipe=replace(RUNS["vit-fast"], epochs=4),
+        changes={
+            "nothing": {},
+            "AdamW for all": {"optimiser": "adamw"},
+            "twice the rates": {"matrix_lr": 0.04, "lr": 6e-3},
+            "rates fall as a cosine": {"schedule": "cosine"},
+            "no flips": {"flip": False},
+            "shifts by 1 pixel": {"shift": 1},
+            "squares of 8 pixels erased": {"erase": 8},
+            "labels smoothed": {"smoothing": 0.1},
+            "all patches from the start": {"drop": 0.0},
+            "products in 32 bits": {"bf16": False},
+        },
     )
 }
 
