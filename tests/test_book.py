@@ -200,6 +200,7 @@ def test_the_answers_are_there_for_machines(book: Path, pdf: PdfReader) -> None:
     assert rests["1"] == rests["2a"] == rests["Q2b"] == []
     assert rests["3"] == ["linear-attention"] and rests["4"] == [
         "vit-small",
+        "vit-medium",
         "dense",
     ]
     assert rests["Q3d"] == ["sentiment"]
@@ -225,20 +226,23 @@ def test_what_is_shown_of_a_run_says_so(book: Path) -> None:
     assert set(notes.pop("report.html")) == {  # under tables without a label
         "linear-attention",
         "vit-small",
+        "vit-medium",
         "dense",
         "sentiment",
     }
     assert {label: " ".join(runs) for label, runs in notes.items()} == {
         "fig-times": "linear-attention",
         "tbl-growth": "linear-attention",
-        "fig-vit-curves": "vit-small dense",
-        "tbl-vit-results": "vit-small dense",
+        "fig-vit-curves": "vit-small vit-medium dense",
+        "tbl-vit-results": "vit-small vit-medium vit-fast vit-plain dense",
+        "fig-vit-ninety": "vit-fast vit-plain",
+        "tbl-vit-ablation": "vit-ablation",
         "fig-vit-confusion": "vit-small",
         "fig-vit-wrong": "vit-small",
         "fig-vit-calibration": "vit-small dense",
         "fig-vit-rollout": "vit-small",
         "fig-vit-positions": "vit-small",
-        "fig-vit-moved": "vit-small dense",
+        "fig-vit-moved": "vit-small vit-fast dense",
         "tbl-sentiment-setup": "sentiment",  # the sizes of the subsets, printed
         "tbl-sentiment-epochs": "sentiment",
         "fig-sentiment-loss": "sentiment",

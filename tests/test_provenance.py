@@ -146,7 +146,7 @@ def test_what_the_runs_read() -> None:
     }
     assert reads == {
         "linear-attention": set(),
-        **{name: {"FASHION_MNIST"} for name in vit.RUNS},
+        **{name: {"FASHION_MNIST"} for name in vit.RUNS | vit.ABLATIONS},
         "sentiment": {"IMDB", "MINILM"},
     }
 

@@ -309,6 +309,7 @@ def ablate(config: Ablation, checkpoint: Checkpoint) -> Outcome:
 
 RUNS = {
     "vit-small": Config(shift=1, drop=0.4),
+    "vit-medium": Config(width=128, mlp=256, shift=1, erase=8, drop=0.4, seeds=1),
     "vit-fast": Config(epochs=5, drop=0.4),
     "vit-plain": Config(
         optimiser="adamw", lr=1.5e-3, schedule="cosine", bf16=False, epochs=15
@@ -317,7 +318,7 @@ RUNS = {
         network="dense", layers=3, width=512, optimiser="adamw", lr=1e-3, shift=1
     ),
 }
-# For an accelerator: two cores would take days.
+# For an accelerator.
 LARGE = {
     "vit-large": Config(
         width=256, mlp=512, epochs=300, batch=256, shift=2, erase=8, smoothing=0.1
