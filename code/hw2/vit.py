@@ -315,7 +315,13 @@ RUNS = {
         optimiser="adamw", lr=1.5e-3, schedule="cosine", bf16=False, epochs=15
     ),
     "dense": Config(
-        network="dense", layers=3, width=512, optimiser="adamw", lr=1e-3, shift=1
+        network="dense",
+        layers=3,
+        width=512,
+        optimiser="adamw",
+        lr=1e-3,
+        shift=1,
+        smoothing=0.1,
     ),
 }
 # For an accelerator.
