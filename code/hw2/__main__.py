@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from hw2 import linear_attention, records, sentiment, vit
+from hw2 import linear_attention, records, sentiment, studies, vit
 from hw2.data import MissingData
 from hw2.provenance import fingerprint
 from hw2.records import Experiment, Run, StaleRecord, TamperedRecord
@@ -29,10 +29,15 @@ RUNS: dict[str, tuple[Experiment, Any]] = {
         (sentiment.experiment, sentiment.RUNS),
     )
     for name, config in runs.items()
-}
+} | studies.RUNS
 
 ON_ACCELERATOR: dict[str, tuple[Experiment, Any]] = {
-    name: (vit.experiment, config) for name, config in vit.LARGE.items()
+    name: (experiment, config)
+    for experiment, runs in (
+        (vit.experiment, vit.LARGE),
+        (sentiment.experiment_bert_base, sentiment.LARGE),
+    )
+    for name, config in runs.items()
 }
 
 DIFFERS = "DIFFERS"

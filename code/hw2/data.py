@@ -12,6 +12,7 @@ came from.
 import gzip
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -81,6 +82,15 @@ MINILM_DIGESTS = {
         "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3"
     ),
     "vocab.txt": ("07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"),
+}
+
+# bert-base-uncased (Devlin et al. 2019, arXiv:1810.04805). Its vocabulary is MiniLM's.
+BERT_BASE_REVISION = "86b5e0934494bd15c9632b12f734a8a67f723594"
+BERT_BASE_DIGESTS = {
+    "model.safetensors": (
+        "68d45e234eb4a928074dfd868cead0219ab85354cc53d20e772753c6bb9169d3"
+    ),
+    "config.json": ("7160e1553ad2ca51d8c1cb066be533db31826e12d173824c1bb0cb1a4f187d20"),
 }
 
 
@@ -177,6 +187,19 @@ def _imdb_folder() -> Path:
         if not (Path(named) / "plain_text").is_dir():
             raise MissingData(f"HW2_IMDB is {named}, which has no folder plain_text")
         return Path(named)
+    files = ("plain_text/train-*", "plain_text/test-*")
+    try:
+        return _from_hub("stanfordnlp/imdb", "dataset", IMDB_REVISION, files)
+    except Exception as error:
+        raise MissingData(
+            "IMDB is not here and the Hub is out of reach; set HW2_IMDB to a folder "
+            "with the layout of the Hub's stanfordnlp/imdb"
+        ) from error
+
+
+@incidental
+def _from_hub(name: str, kind: str, revision: str, files: Iterable[str]) -> Path:
+    """The folder with files of a repository of the Hub, from its cache if offline."""
     from huggingface_hub import constants, get_session, snapshot_download
 
     try:
@@ -185,19 +208,13 @@ def _imdb_folder() -> Path:
         offline = False
     except Exception:
         offline = True
-    try:
-        folder = snapshot_download(
-            "stanfordnlp/imdb",
-            repo_type="dataset",
-            revision=IMDB_REVISION,
-            allow_patterns=["plain_text/train-*", "plain_text/test-*"],
-            local_files_only=offline,
-        )
-    except Exception as error:
-        raise MissingData(
-            "IMDB is not here and the Hub is out of reach; set HW2_IMDB to a folder "
-            "with the layout of the Hub's stanfordnlp/imdb"
-        ) from error
+    folder: str = snapshot_download(
+        name,
+        repo_type=kind,
+        revision=revision,
+        allow_patterns=[*files],
+        local_files_only=offline,
+    )
     return Path(folder)
 
 
@@ -213,3 +230,26 @@ def minilm_folder() -> Path:
     for name, digest in MINILM_DIGESTS.items():
         verified((folder / name).read_bytes(), digest, folder / name)
     return folder
+
+
+def bert_base_folder() -> Path:
+    """The folder of bert-base-uncased: weights and configuration, from the Hub.
+
+    Raises ``MissingData`` where it can't be had, ``ValueError`` where one of its files
+    is not the published one.
+    """
+    folder = _bert_base_folder()
+    for name, digest in BERT_BASE_DIGESTS.items():
+        verified((folder / name).read_bytes(), digest, folder / name)
+    return folder
+
+
+@incidental
+def _bert_base_folder() -> Path:
+    name = "google-bert/bert-base-uncased"
+    try:
+        return _from_hub(name, "model", BERT_BASE_REVISION, BERT_BASE_DIGESTS)
+    except Exception as error:
+        raise MissingData(
+            "bert-base-uncased is not here and the Hub is out of reach"
+        ) from error

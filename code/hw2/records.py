@@ -101,9 +101,9 @@ class Checkpoint:
             self.folder.mkdir(parents=True, exist_ok=True)
             draft = self.folder / f"{stage}.draft"
             torch.save(content, draft)
-            _flush(draft)
+            flush(draft)
             os.replace(draft, self.folder / f"{stage}.pt")
-            _flush(self.folder)
+            flush(self.folder)
         self._saved = time.perf_counter()
 
     def load(self, stage: str) -> dict[str, Any] | None:
@@ -366,15 +366,15 @@ def _put(folder: Path, files: dict[str, bytes], beside: Path) -> None:
     draft.mkdir(parents=True)
     for name, content in files.items():
         (draft / name).write_bytes(content)
-        _flush(draft / name)
-    _flush(draft)
+        flush(draft / name)
+    flush(draft)
     if folder.exists():
         folder.rename(old)
     draft.rename(folder)
-    _flush(folder.parent)
+    flush(folder.parent)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Have the disk keep what was written, should the power fail."""
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -1,0 +1,473 @@
+"""What problem 5 is compared with, and what its choices rest on.
+
+``survey`` looks at the reviews, ``tfidf`` is a baseline without a network, ``padding``
+compares reading the padding with not reading it, ``search`` is how the frozen encoder's
+head was chosen, and ``speed`` measures what storing the encoder's states saves.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from hw2 import data
+from hw2.encoder import batches, encode, pad, pretrained, sixteen_bits, tokenize
+from hw2.records import (
+    Checkpoint,
+    Experiment,
+    Metrics,
+    Outcome,
+    Score,
+    Scores,
+    Tensors,
+    scored_by,
+)
+from hw2.sentiment import RUNS as SENTIMENT
+from hw2.sentiment import (
+    Config,
+    Encoded,
+    GruHead,
+    build,
+    evaluate_epoch,
+    fit,
+    prepare,
+    score,
+    subsets,
+)
+from hw2.training import accuracy_score
+
+# The reviews
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The reviews that are looked at, by the sizes of their subsets."""
+
+    subsets: Config = field(default_factory=Config)
+
+
+def survey_score(predictions: Tensors) -> Scores:
+    """The mean number of tokens, and how many test reviews are in the training half."""
+    return {
+        "tokens": Score(predictions["train"].double().mean().item(), 0.0),
+        "repeated": Score(float(predictions["repeated"].sum()), 0.0),
+    }
+
+
+@scored_by(survey_score)
+def survey(config: Survey, checkpoint: Checkpoint) -> Outcome:
+    """How long the reviews are, and which stand twice.
+
+    The predictions are the numbers of tokens of the reviews to ``train``, ``valid`` and
+    ``test`` on, int32 (N,) each, and which test reviews stand word for word among those
+    to train or validate on, ``repeated`` (N,). The metrics count, in each subset, the
+    reviews that an earlier one of the same subset repeats, ``twice``.
+    """
+    _, tokenizer = pretrained(data.minilm_folder())
+    parts = subsets(config.subsets)
+    predictions: Tensors = {}
+    twice = {}
+    for name, (texts, _) in parts.items():
+        rows = tokenize(tokenizer, texts, 10**6)
+        predictions[name] = torch.tensor([len(row) for row in rows], dtype=torch.int32)
+        twice[name] = len(texts) - len(set(texts))
+    seen = {*parts["train"][0], *parts["valid"][0]}
+    predictions["repeated"] = torch.tensor([text in seen for text in parts["test"][0]])
+    return Outcome({"twice": twice}, predictions, {})
+
+
+# A baseline
+
+
+@dataclass(frozen=True)
+class Tfidf:
+    """Logistic regression on weighted counts of words and pairs of words."""
+
+    subsets: Config = field(default_factory=Config)
+    strengths: tuple[float, ...] = (1.0, 3.0, 10.0, 30.0, 100.0)  # tried, of C
+
+
+def tfidf_score(predictions: Tensors) -> Scores:
+    """Accuracy on the test reviews, trained on the training reviews, or on all."""
+    labels = predictions["labels"]
+    return {
+        name: accuracy_score(int(((logits > 0) == (labels == 1)).sum()), len(labels))
+        for name, logits in predictions.items()
+        if name != "labels"
+    }
+
+
+@scored_by(tfidf_score)
+def tfidf(config: Tfidf, checkpoint: Checkpoint) -> Outcome:
+    """Choose how freely it may fit by the validation reviews; then test, once.
+
+    The metrics are the accuracy on these of each strength, ``valid``, the ``strength``
+    that was ``chosen``, and the number of ``features``. The predictions are the
+    ``accuracy`` logits, of the model that was chosen, those after training it on the
+    validation reviews as well, ``all``, and the ``labels``, (N,) each.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    parts = subsets(config.subsets)
+    (texts, labels), (valid, truth), (test, answers) = parts.values()
+
+    def trained(texts: list[str], labels: Tensor, strength: float) -> Any:
+        words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+        model = LogisticRegression(C=strength, max_iter=1000)
+        return words, model.fit(words.fit_transform(texts), labels.numpy())
+
+    accuracies = []
+    for strength in config.strengths:
+        words, model = trained(texts, labels, strength)
+        accuracies.append(float(model.score(words.transform(valid), truth.numpy())))
+    best = max(zip(accuracies, config.strengths, strict=True))[1]
+    predictions = {"labels": answers}
+    features = 0
+    for name, (texts_of, labels_of) in {
+        "accuracy": (texts, labels),
+        "all": (texts + valid, torch.cat([labels, truth])),
+    }.items():
+        words, model = trained(texts_of, labels_of, best)
+        logits = model.decision_function(words.transform(test))
+        predictions[name] = torch.tensor(logits, dtype=torch.float32)
+        features = features or len(words.vocabulary_)
+    metrics = {"valid": accuracies, "chosen": best, "features": features}
+    return Outcome(metrics, predictions, {})
+
+
+# Padding
+
+
+@dataclass(frozen=True)
+class Padding:
+    """The notebook's head, trained in both ways on the same reviews."""
+
+    recipe: Config
+    short: int = 128  # tokens of the reviews whose verdicts are watched, at most
+    watched: int = 200
+
+
+def padding_score(predictions: Tensors) -> Scores:
+    """The accuracy with padding masked and with padding read, means over the seeds."""
+    labels = predictions["labels"]
+    return {
+        name: score({"logits": predictions[name], "labels": labels})["accuracy"]
+        for name in ("masked", "read")
+    }
+
+
+@scored_by(padding_score)
+def padding(config: Padding, checkpoint: Checkpoint) -> Outcome:
+    """Train with the padding masked, and with all reviews padded and the padding read.
+
+    A batch of the notebook has 128 reviews in random order, so that one of them all but
+    surely reaches the limit of tokens; so here every review is padded to that limit.
+
+    The metrics are the histories, by way and seed. The predictions are the logits of
+    the test reviews, ``masked`` and ``read`` (seeds, N); their ``labels`` (N,); and the
+    logits, by the head of seed 0 that reads padding, of ``watched`` short reviews with
+    more and more padding, (5, n): up to 0, 1/4, 1/2, 3/4 and all of what is missing to
+    the limit.
+    """
+    recipe = config.recipe
+    model, tokenizer = build(recipe, data.minilm_folder)
+    ids = {
+        name: (tokenize(tokenizer, texts, recipe.max_tokens), labels)
+        for name, (texts, labels) in subsets(recipe).items()
+    }
+    test, labels = ids["test"]
+    short = [row for row in test if len(row) <= config.short][: config.watched]
+    metrics: Metrics = {}
+    predictions: Tensors = {"labels": labels}
+    for way in ("masked", "read"):
+        limit = recipe.max_tokens if way == "read" else 0
+        encoded = {
+            name: Encoded(
+                encode(model.encoder, padded(rows, limit), f"{way}-{name}", checkpoint),
+                labels,
+            )
+            for name, (rows, labels) in ids.items()
+        }
+        logits = []
+        for seed in range(recipe.seeds):
+            torch.manual_seed(seed)
+            head = build(recipe, data.minilm_folder)[0].head
+            stage = f"{way}-{seed}"
+            train, valid = encoded["train"], encoded["valid"]
+            history, best = fit(head, train, valid, recipe, seed, checkpoint, stage)
+            metrics[stage] = history
+            head.load_state_dict(best)
+            logits.append(evaluate_epoch(head, encoded["test"])[2])
+            if stage == "read-0":
+                predictions["watched"] = torch.stack(
+                    [
+                        logits_of(model.encoder, head, more(short, limit, quarters))
+                        for quarters in range(5)
+                    ]
+                )
+        predictions[way] = torch.stack(logits)
+    return Outcome(metrics, predictions, {})
+
+
+def padded(rows: list[list[int]], length: int) -> list[list[int]]:
+    """Tokens, with padding as if it were text up to a length."""
+    return [row + [0] * (length - len(row)) for row in rows]
+
+
+def more(rows: list[list[int]], limit: int, quarters: int) -> list[list[int]]:
+    """Tokens, with so many quarters of what is missing to the limit as padding."""
+    return [row + [0] * ((limit - len(row)) * quarters // 4) for row in rows]
+
+
+@torch.no_grad()
+def logits_of(encoder: nn.Module, head: nn.Module, rows: list[list[int]]) -> Tensor:
+    """The logits (N,) of reviews by their tokens, in single precision."""
+    head.eval()
+    logits = torch.empty(len(rows))
+    for part in batches(torch.tensor([len(row) for row in rows]), 32):
+        tokens, mask = pad([rows[i] for i in part.tolist()])
+        states = encoder(input_ids=tokens, attention_mask=mask).last_hidden_state
+        logits[part] = head(states, mask.sum(dim=1))
+    return logits
+
+
+# How the frozen encoder's head was chosen
+
+
+@dataclass(frozen=True)
+class Search:
+    """One recipe, and what is changed in it, one thing at a time."""
+
+    recipe: Config
+    changes: dict[str, dict[str, Any]]  # options by the name of the change
+
+
+def search_score(predictions: Tensors) -> Scores:
+    """The accuracy on the validation reviews with each change."""
+    labels = predictions["labels"]
+    return {
+        name: accuracy_score(int(((logits > 0) == (labels == 1)).sum()), len(labels))
+        for name, logits in predictions.items()
+        if name != "labels"
+    }
+
+
+@scored_by(search_score)
+def search(config: Search, checkpoint: Checkpoint) -> Outcome:
+    """Train with each change on a part of the reviews. The test reviews are not read.
+
+    The metrics are the histories by change; the predictions are the logits (N,) of the
+    validation reviews by change, at the epoch with the smallest validation loss, and
+    their ``labels``.
+    """
+    metrics: Metrics = {}
+    predictions: Tensors = {}
+    for number, (name, change) in enumerate(config.changes.items()):
+        recipe = replace(config.recipe, **change)
+        reviews = subsets(recipe)
+        del reviews["test"]
+        encoded, _ = prepare(recipe, data.minilm_folder, checkpoint, reviews)
+        torch.manual_seed(0)
+        head = build(recipe, data.minilm_folder)[0].head
+        train, valid = encoded["train"], encoded["valid"]
+        stage = f"change-{number}"
+        metrics[name], best = fit(head, train, valid, recipe, 0, checkpoint, stage)
+        head.load_state_dict(best, strict=False)
+        predictions[name] = evaluate_epoch(head, valid)[2]
+        predictions["labels"] = valid.labels
+    return Outcome(metrics, predictions, {})
+
+
+# Speed
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What is timed."""
+
+    reviews: int = 512  # of the training half, drawn once
+    max_tokens: int = 256  # for encoding; sentence-transformers' own limit
+    epoch_reviews: int = 256
+    epoch_tokens: int = 512  # for an epoch; the notebook's limit
+    rounds: int = 3  # of all ways in turn: a machine can be slow for seconds
+    batch: int = 128
+
+
+class NotebookModel(nn.Module):
+    """The notebook's model as given: no mask, and a GRU that runs over the padding."""
+
+    def __init__(self, encoder: nn.Module, width: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.gru = nn.GRU(
+            width, 256, 2, bidirectional=True, batch_first=True, dropout=0.25
+        )
+        self.dropout = nn.Dropout(0.25)
+        self.linear = nn.Linear(512, 1)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits (N,) of padded tokens (N, T)."""
+        with torch.no_grad():
+            states = self.encoder(tokens).last_hidden_state
+        _, last = self.gru(states)
+        both = self.dropout(torch.cat([last[-2], last[-1]], dim=1))
+        logits: Tensor = self.linear(both).squeeze(1)
+        return logits
+
+
+def speed_score(predictions: Tensors) -> Scores:
+    """How many times faster than the faster of the others, and than the notebook.
+
+    By the fastest round of each. Another machine may be half as good, or twice.
+    """
+    seconds = {name: times.min().item() for name, times in predictions.items()}
+    encoding = min(seconds["library"], seconds["loop"]) / seconds["encode"]
+    epoch = seconds["notebook epoch"] / seconds["stored epoch"]
+    return {
+        "encoding": Score(encoding, encoding / 2),
+        "epoch": Score(epoch, epoch / 2),
+    }
+
+
+@scored_by(speed_score)
+def speed(config: Speed, checkpoint: Checkpoint) -> Outcome:
+    """Time encoding in three ways, and an epoch in two, in seconds, (rounds,) each.
+
+    ``encode`` is this project's, to the disk; ``library`` is ``sentence_transformers``'
+    own ``encode``, and ``loop`` one over batches of 32 in the given order, in single
+    precision. All tokenize as well. An epoch trains the notebook's head: ``notebook
+    epoch`` encodes each batch anew, as given, and ``stored epoch`` reads what was
+    stored.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    reviews = subsets(Config(test_size=2))["train"]
+    order = torch.randperm(len(reviews[0]), generator=torch.Generator().manual_seed(0))
+    texts = [reviews[0][i] for i in order[: config.reviews].tolist()]
+    labels = reviews[1][order[: config.reviews]]
+    encoder, tokenizer = pretrained(data.minilm_folder())
+    sentences = SentenceTransformer(str(data.minilm_folder()), device="cpu")
+    sentences.max_seq_length = config.max_tokens
+
+    def ours(count: int, max_tokens: int) -> Encoded:
+        ids = tokenize(tokenizer, texts[:count], max_tokens)
+        with tempfile.TemporaryDirectory() as folder:
+            states = encode(encoder, ids, "timed", Checkpoint(), root=Path(folder))
+        return Encoded(states, labels[:count])
+
+    def loop() -> None:
+        with torch.no_grad():
+            for start in range(0, len(texts), 32):
+                rows = tokenize(tokenizer, texts[start : start + 32], config.max_tokens)
+                tokens, mask = pad(rows)
+                encoder(input_ids=tokens, attention_mask=mask)
+
+    stored = ours(config.epoch_reviews, config.epoch_tokens)
+    rows = tokenize(tokenizer, texts[: config.epoch_reviews], config.epoch_tokens)
+    width = encoder.config.hidden_size
+
+    def notebook_epoch() -> None:
+        model = NotebookModel(encoder, width).train()
+        encoder.eval()
+
+        def loss_of(part: Tensor) -> Tensor:
+            tokens, _ = pad([rows[i] for i in part.tolist()])
+            loss: Tensor = binary_cross_entropy_with_logits(
+                model(tokens), labels[part].float()
+            )
+            return loss
+
+        whole = torch.arange(config.epoch_reviews)
+        steps(model, whole.split(config.batch), loss_of)
+
+    def stored_epoch() -> None:
+        head = GruHead(width, 256, 2, 0.25).train()
+
+        def loss_of(part: Tensor) -> Tensor:
+            states, lengths, truth = stored.batch(part)
+            with sixteen_bits():
+                logits = head(states, lengths)
+            loss: Tensor = binary_cross_entropy_with_logits(logits.float(), truth)
+            return loss
+
+        random = torch.Generator().manual_seed(0)
+        steps(head, batches(stored.states.lengths, config.batch, random), loss_of)
+
+    ways: dict[str, Callable[[], Any]] = {
+        "encode": lambda: ours(config.reviews, config.max_tokens),
+        "library": lambda: sentences.encode(texts, show_progress_bar=False),
+        "loop": loop,
+        "stored epoch": stored_epoch,
+        "notebook epoch": notebook_epoch,
+    }
+    for way in ways.values():
+        way()  # once unmeasured, for cold caches
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(config.rounds):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            seconds[name].append(time.perf_counter() - start)
+    predictions = {
+        name: torch.tensor(times, dtype=torch.float64)
+        for name, times in seconds.items()
+    }
+    return Outcome({"threads": torch.get_num_threads()}, predictions, {})
+
+
+def steps(model: nn.Module, parts: Any, loss_of: Callable[[Tensor], Tensor]) -> None:
+    """A step of Adam for each of the batches."""
+    optimiser = torch.optim.Adam(p for p in model.parameters() if p.requires_grad)
+    for part in parts:
+        optimiser.zero_grad()
+        loss_of(part).backward()
+        optimiser.step()
+
+
+FROZEN = SENTIMENT["sentiment-frozen"]
+RUNS: dict[str, tuple[Experiment, Any]] = {
+    "sentiment-data": (survey, Survey()),
+    "sentiment-tfidf": (tfidf, Tfidf()),
+    "sentiment-padding": (
+        padding,
+        Padding(
+            Config(
+                max_tokens=256,
+                batch=32,
+                epochs=3,
+                seeds=3,
+                train_size=2_000,
+                valid_size=1_000,
+                test_size=2_000,
+            )
+        ),
+    ),
+    "sentiment-search": (
+        search,
+        Search(
+            replace(FROZEN, train_size=5_000, valid_size=2_500, test_size=2),
+            {
+                "nothing": {},
+                "the notebook's GRU": {"head": "gru", "hidden": 256, "dropout": 0.25},
+                "layer 2": {"layer": 2},
+                "layer 3": {"layer": 3},
+                "layer 5": {"layer": 5},
+                "layer 6, the last": {"layer": 6},
+                "the first 512 tokens": {"both_ends": False},
+                "256 tokens, from both ends": {"max_tokens": 256},
+                "twice the channels": {"hidden": 256},
+                "dropout 0.25": {"dropout": 0.25},
+                "half the rate": {"lr": 5e-4},
+                "twice the epochs": {"epochs": 12},
+            },
+        ),
+    ),
+    "sentiment-speed": (speed, Speed()),
+}
