@@ -603,6 +603,7 @@ RUNS = {
         head="upper",
         rank=16,
         dropout=0.1,
+        lr=2e-3,
         warm_up=0.1,
         fall=True,
         batch=32,
