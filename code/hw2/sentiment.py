@@ -590,7 +590,6 @@ RUNS = {
         both_ends=True,
         head="cnn",
         hidden=128,
-        dropout=0.5,
         warm_up=0.1,
         fall=True,
         batch=64,
