@@ -13,7 +13,17 @@ from typing import Any
 
 import pytest
 
-from hw2 import data, linear_attention, provenance, records, sentiment, training, vit
+from hw2 import (
+    data,
+    encoder,
+    linear_attention,
+    provenance,
+    records,
+    sentiment,
+    studies,
+    training,
+    vit,
+)
 from hw2.__main__ import RUNS
 from hw2.provenance import (
     Fingerprint,
@@ -58,12 +68,12 @@ WITHOUT_EFFECT = [
     ("vit-small", vit, "return model.eval()", "return model.train()"),
     ("vit-small", training, 'method="wilson"', 'method="exact"'),
     ("vit-small", data, '"T-shirt",', '"Shirt",'),
-    ("vit-small", sentiment, "dropout: float = 0.25\n    batch", "dropout: float = 0.5\n    batch"),
-    ("sentiment", data, '"c59f468a', '"d59f468a'),
-    ("sentiment", sentiment, "Great cast", "Good cast"),
+    ("vit-small", sentiment, "dropout: float = 0.25\n    lr", "dropout: float = 0.5\n    lr"),
+    ("sentiment-notebook", data, '"c59f468a', '"d59f468a'),
+    ("sentiment-notebook", sentiment, "Great cast", "Good cast"),
     # where files are looked for, how progress is shown, how results are kept
     ("vit-small", data, '/usr/share/datasets/fashion-mnist"', '/opt/fashion-mnist"'),
-    ("sentiment", data, "timeout=5", "timeout=9"),
+    ("sentiment-notebook", data, "timeout=5", "timeout=9"),
     ("vit-small", training, "mininterval=1", "mininterval=2"),
     ("vit-small", records, "INTERVAL = 30.0", "INTERVAL = 60.0"),
 ]  # fmt: skip
@@ -76,14 +86,14 @@ WITH_EFFECT = [
     ("vit-small", training, "images.split(500)", "images.split(499)", ["code predict changed"]),
     ("vit-small", training, "(len(losses) + 0.5)", "(len(losses) + 1)", ["code fit changed"]),
     ("vit-small", data, "offset=16", "offset=17", ["code fashion_mnist changed"]),
-    ("sentiment", sentiment, "batch: int = 32,\n    checkpoint", "batch: int = 16,\n    checkpoint", ["code encode changed"]),
-    ("sentiment", sentiment, "nn.Dropout(dropout)", "nn.Dropout(0.1)", ["code GruHead changed"]),
-    ("sentiment", sentiment, 'logits > 0) == (labels', 'logits > 1) == (labels', ["code binary_accuracy changed"]),
-    ("sentiment", training, "1.96 * math.sqrt(2 *", "1.96 * math.sqrt(3 *", ["code accuracy_score changed"]),
+    ("sentiment-notebook", encoder, "size: int = 32,", "size: int = 16,", ["code encode changed"]),
+    ("sentiment-notebook", sentiment, "if layer > 0:", "if layer > 1:", ["code GruHead changed"]),
+    ("sentiment-notebook", sentiment, 'logits > 0) == (labels', 'logits > 1) == (labels', ["code binary_accuracy changed", "code score changed"]),
+    ("sentiment-notebook", training, "1.96 * math.sqrt(2 *", "1.96 * math.sqrt(3 *", ["code accuracy_score changed"]),
     ("linear-attention", linear_attention, "state = k.mT @ v", "state = k.mT @ v * 1", ["code linear changed"]),
     # the data and the weights
     ("vit-small", data, '"c59f468a', '"d59f468a', ["data FASHION_MNIST train-images-idx3-ubyte changed"]),
-    ("sentiment", data, '"53aa5117', '"63aa5117', ["data MINILM model.safetensors changed"]),
+    ("sentiment-notebook", data, '"53aa5117', '"63aa5117', ["data MINILM model.safetensors changed"]),
     # the same name, from elsewhere
     ("vit-small", training, "import torch.nn.functional as F\n", "import torch.special as F\n", ["code augment changed", "code fit changed", "code look changed"]),
 ]  # fmt: skip
@@ -147,7 +157,8 @@ def test_what_the_runs_read() -> None:
     assert reads == {
         "linear-attention": set(),
         **{name: {"FASHION_MNIST"} for name in vit.RUNS | vit.ABLATIONS},
-        "sentiment": {"IMDB", "MINILM"},
+        **{name: {"IMDB", "MINILM"} for name in sentiment.RUNS | studies.RUNS},
+        "sentiment-tfidf": {"IMDB"},
     }
 
 
@@ -343,13 +354,25 @@ def test_only_these_functions_are_declared_without_effect() -> None:
     marked: list[Callable[..., Any]] = [
         data._fashion_mnist_folder,
         data._imdb_folder,
+        data._from_hub,
+        data._bert_base_folder,
+        encoder._key,
+        encoder._sha256,
         training.progress,
         training.advance,
         training.compiled,
     ]
     count = sum(
         inspect.getsource(module).count(f"@{incidental.__name__}\n")
-        for module in (data, training, vit, sentiment, linear_attention)
+        for module in (
+            data,
+            encoder,
+            training,
+            vit,
+            sentiment,
+            studies,
+            linear_attention,
+        )
     )
     assert count == len(marked)
     for function in marked:

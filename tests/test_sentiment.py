@@ -16,12 +16,28 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 from transformers import BertConfig, BertModel
 
-from hw2 import data, records, sentiment
+from hw2 import data, encoder, records, sentiment, studies, training
+from hw2.encoder import States
 from hw2.records import Checkpoint, Run
-from hw2.sentiment import BertGruSentiment, Config, Encoded, GruHead, Predictor
+from hw2.sentiment import (
+    BertGruSentiment,
+    CnnHead,
+    Config,
+    Encoded,
+    GruHead,
+    LowRank,
+    Predictor,
+    UpperHead,
+)
 from hw2.training import count_parameters
 
-SMALL = Config(train_size=16, valid_size=8, test_size=24, batch=4, hidden=32)
+SMALL = Config(
+    train_size=16, valid_size=8, test_size=24, batch=4, hidden=32, max_tokens=64
+)
+OTHERS = {  # the other heads, as small
+    "cnn": dataclasses.replace(SMALL, head="cnn", layer=4, both_ends=True, seeds=2),
+    "upper": dataclasses.replace(SMALL, head="upper", layer=4, rank=2, fall=True),
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,12 +65,31 @@ def halves(split: str) -> sentiment.Reviews:
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run on the sample."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """A run on the sample with each head."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data, "imdb", halves)
-        folder = tmp_path_factory.mktemp("records") / "test"
-        return records.make(folder, sentiment.experiment, SMALL)
+        folder = tmp_path_factory.mktemp("records")
+        patch.setattr(records, "RECORDS", folder)
+        return {
+            name: records.make(folder / name, sentiment.experiment, config)
+            for name, config in ({"gru": SMALL} | OTHERS).items()
+        }
+
+
+@pytest.fixture(scope="module")
+def result(made: dict[str, Run]) -> Run:
+    return made["gru"]
+
+
+def stored(rows: list[Tensor]) -> States:
+    """States of reviews, (T_i, d) each."""
+    starts = torch.tensor([0, *(len(row) for row in rows)]).cumsum(0)
+    return States(torch.cat(rows), starts, 0.0)
+
+
+def encoded(predictor: Predictor, ids: list[list[int]], place: Path) -> States:
+    return encoder.encode(predictor.model.encoder, ids, "test", Checkpoint(), 2, place)
 
 
 @pytest.fixture(scope="module")
@@ -123,17 +158,17 @@ def test_parameters_with_bert_base() -> None:
     with torch.device("meta"):
         model = BertGruSentiment(BertModel(BertConfig()))
     assert count_parameters(model) == 112_241_409
-    sentiment.freeze(model.encoder)
+    encoder.freeze(model.encoder)
     assert count_parameters(model) == 2_759_169
     assert sentiment.bert_base_parameters() == (112_241_409, 2_759_169)
 
 
 def test_logits_depend_on_tokens_alone(predictor: Predictor) -> None:
     texts, _ = sample()
-    ids = sentiment.tokenize(predictor.tokenizer, texts[:6], 64)
+    ids = encoder.tokenize(predictor.tokenizer, texts[:6], 64)
     with torch.no_grad():
-        together = predictor.model(*sentiment.pad(ids))
-        alone = torch.cat([predictor.model(*sentiment.pad([row])) for row in ids])
+        together = predictor.model(*encoder.pad(ids))
+        alone = torch.cat([predictor.model(*encoder.pad([row])) for row in ids])
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-4)
 
 
@@ -176,8 +211,8 @@ def test_subsets_of_imdb(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(text.startswith("train") for text in train | valid)
     assert all(text.startswith("test") for text in test)
     assert sentiment.subsets(config)["test"][0] == parts["test"][0]
-    other = sentiment.subsets(dataclasses.replace(config, seed=1))
-    assert other["test"][0] != parts["test"][0]
+    more_seeds = sentiment.subsets(dataclasses.replace(config, seeds=2))
+    assert more_seeds["test"][0] == parts["test"][0]
 
 
 def test_subsets_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,6 +228,10 @@ def test_subsets_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
         ("train_size", 0),
         ("test_size", 25),
         ("batch", 0),
+        ("seeds", 0),
+        ("layer", 0),
+        ("head", "mlp"),
+        ("rank", 4),
     ],
 )
 def test_config_refuses(field: str, value: Any) -> None:
@@ -272,24 +311,81 @@ def test_batches_hold_every_review_once(
     lengths: list[int], size: int, seed: int | None
 ) -> None:
     generator = None if seed is None else torch.Generator().manual_seed(seed)
-    parts = sentiment.batches(torch.tensor(lengths), size, generator)
+    parts = encoder.batches(torch.tensor(lengths), size, generator)
     indices = [i for part in parts for i in part.tolist()]
     assert sorted(indices) == list(range(len(lengths)))
     assert all(1 <= len(part) <= size for part in parts)
 
 
-def test_encode_keeps_order_and_length(predictor: Predictor) -> None:
+def test_encode_keeps_order_and_length(predictor: Predictor, tmp_path: Path) -> None:
     texts, _ = sample()
-    encoder = predictor.model.encoder
-    ids = sentiment.tokenize(predictor.tokenizer, texts[:5], 32)
-    states, seconds = sentiment.encode(encoder, ids, batch=2)
-    assert seconds > 0
-    for row, found in zip(ids, states, strict=True):
+    ids = encoder.tokenize(predictor.tokenizer, texts[:5], 32)
+    states = encoded(predictor, ids, tmp_path)
+    assert states.seconds > 0 and states.values.dtype == torch.half
+    assert states.lengths.tolist() == [len(row) for row in ids]
+    padded = states.padded(torch.arange(5))
+    for row, found in zip(ids, padded, strict=True):
         with torch.no_grad():
-            expected = encoder(input_ids=torch.tensor([row])).last_hidden_state[0]
-        assert found.dtype == torch.half
+            output = predictor.model.encoder(input_ids=torch.tensor([row]))
+        expected = output.last_hidden_state[0]
         # bfloat16 has 8 bits: the states, of size 1 or less, differ by some hundredths
-        torch.testing.assert_close(found.float(), expected, rtol=0, atol=0.1)
+        torch.testing.assert_close(found[: len(row)], expected, rtol=0, atol=0.1)
+        assert not found[len(row) :].any()
+
+
+def test_encoded_reviews_are_not_encoded_again(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts, _ = sample()
+    ids = encoder.tokenize(predictor.tokenizer, texts[:5], 32)
+    first = encoded(predictor, ids, tmp_path)
+    monkeypatch.setattr(encoder, "pad", None)  # without which nothing is encoded
+    again = encoded(predictor, ids, tmp_path)
+    assert torch.equal(first.values, again.values) and first.seconds == again.seconds
+    with pytest.raises(TypeError):
+        encoded(predictor, ids[:4], tmp_path)
+
+
+def test_changed_states_are_refused(predictor: Predictor, tmp_path: Path) -> None:
+    ids = encoder.tokenize(predictor.tokenizer, ["Good.", "Bad."], 32)
+    states = encoded(predictor, ids, tmp_path)
+    states.values[0, 0] += 1  # mapped, so the file changes too
+    with pytest.raises(ValueError, match="not as it was written"):
+        encoded(predictor, ids, tmp_path)
+
+
+def test_interrupted_encoding_goes_on(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "INTERVAL", 0.0)
+    texts, _ = sample()
+    ids = encoder.tokenize(predictor.tokenizer, texts[:6], 32)
+    whole = encoded(predictor, ids, tmp_path / "whole")
+    steps = []
+
+    def stopped(bar: Any) -> None:
+        training.advance(bar)
+        steps.append(bar.n)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(encoder, "advance", stopped)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            encoded(predictor, ids, tmp_path / "parts")
+    assert steps == [1, 2, 3]
+    parts = encoded(predictor, ids, tmp_path / "parts")
+    assert torch.equal(parts.values, whole.values)
+
+
+def test_both_ends_of_a_long_text_are_kept(predictor: Predictor) -> None:
+    words = " ".join(f"w{n}" for n in range(100))
+    (whole,) = encoder.tokenize(predictor.tokenizer, [words], 512)
+    (start,) = encoder.tokenize(predictor.tokenizer, [words], 21)
+    (ends,) = encoder.tokenize(predictor.tokenizer, [words], 21, both_ends=True)
+    assert start == whole[:20] + whole[-1:]
+    assert ends == whole[:11] + whole[-10:]
+    short = encoder.tokenize(predictor.tokenizer, ["Good."], 21, both_ends=True)
+    assert short == encoder.tokenize(predictor.tokenizer, ["Good."], 21)
 
 
 # Training
@@ -301,18 +397,22 @@ def test_binary_accuracy() -> None:
     assert sentiment.binary_accuracy(logits, torch.tensor([0, 1, 1, 1])) == 0.25
 
 
-def test_epochs_reduce_the_loss_on_the_sample(predictor: Predictor) -> None:
+def test_epochs_reduce_the_loss_on_the_sample(
+    predictor: Predictor, tmp_path: Path
+) -> None:
     torch.manual_seed(0)
     texts, labels = sample()
-    ids = sentiment.tokenize(predictor.tokenizer, texts[:24], 32)
-    reviews = Encoded(sentiment.encode(predictor.model.encoder, ids)[0], labels[:24])
+    ids = encoder.tokenize(predictor.tokenizer, texts[:24], 32)
+    reviews = Encoded(encoded(predictor, ids, tmp_path), labels[:24])
     head = GruHead(384, 32, 2, 0.25)
     before, _, _ = sentiment.evaluate_epoch(head, reviews)
     optimiser, generator = torch.optim.Adam(head.parameters()), torch.Generator()
     for _ in range(10):
         rows: list[tuple[float, float]] = []
-        parts = sentiment.batches(reviews.lengths, 8, generator)
-        loss, accuracy = sentiment.train_epoch(head, reviews, optimiser, parts, rows)
+        parts = encoder.batches(reviews.states.lengths, 8, generator)
+        loss, accuracy = sentiment.train_epoch(
+            head, reviews, optimiser, parts, [1e-3] * 3, rows
+        )
     after, right, logits = sentiment.evaluate_epoch(head, reviews)
     assert len(rows) == 3 and loss == pytest.approx(sum(row[0] for row in rows) / 3)
     assert accuracy == pytest.approx(sum(row[1] for row in rows) / 3)
@@ -320,14 +420,99 @@ def test_epochs_reduce_the_loss_on_the_sample(predictor: Predictor) -> None:
     assert right == sentiment.binary_accuracy(logits, labels[:24])
 
 
-def test_evaluation_does_not_depend_on_the_batches(predictor: Predictor) -> None:
+def test_a_rate_of_zero_changes_nothing() -> None:
+    head = GruHead(4, 3, 2, 0.0)
+    before = {name: weight.clone() for name, weight in head.state_dict().items()}
+    reviews = Encoded(stored([torch.randn(3, 4)] * 2), torch.tensor([0, 1]))
+    optimiser = torch.optim.Adam(head.parameters())
+    parts = [torch.tensor([0]), torch.tensor([1])]
+    sentiment.train_epoch(head, reviews, optimiser, parts, [0.0, 0.0], [])
+    assert all(torch.equal(before[n], w) for n, w in head.state_dict().items())
+    sentiment.train_epoch(head, reviews, optimiser, parts, [0.1, 0.1], [])
+    assert not all(torch.equal(before[n], w) for n, w in head.state_dict().items())
+
+
+def test_rates_rise_and_fall() -> None:
+    config = dataclasses.replace(SMALL, lr=2.0, warm_up=0.1, fall=True)
+    rates = sentiment.learning_rates(config, 100)
+    assert len(rates) == 100 and max(rates) <= 2.0
+    assert rates[:10] == pytest.approx([0.2 * (i + 0.5) for i in range(10)])
+    assert rates[-1] == pytest.approx(2.0 * 0.5 / 90)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert sentiment.learning_rates(SMALL, 3) == [SMALL.lr] * 3
+
+
+@pytest.mark.parametrize("name", ["gru", "cnn", "upper"])
+def test_evaluation_does_not_depend_on_the_batches(
+    made: dict[str, Run], name: str
+) -> None:
+    head = sentiment.load(made[name]).model.head
     generator = torch.Generator().manual_seed(0)
     states = [torch.randn(n, 384, generator=generator) for n in (3, 9, 1, 5)]
-    reviews = Encoded(states, torch.tensor([0, 1, 1, 0]))
-    one = sentiment.evaluate_epoch(predictor.model.head, reviews, 1)
-    all_at_once = sentiment.evaluate_epoch(predictor.model.head, reviews, 4)
+    reviews = Encoded(stored(states), torch.tensor([0, 1, 1, 0]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoder, "fast_bfloat16", lambda: False)
+        one = sentiment.evaluate_epoch(head, reviews, 1)
+        all_at_once = sentiment.evaluate_epoch(head, reviews, 4)
     torch.testing.assert_close(one[2], all_at_once[2], rtol=0, atol=1e-5)
     assert one[0] == pytest.approx(all_at_once[0], abs=1e-5)
+
+
+@pytest.mark.parametrize("head", [CnnHead(6, 5, 0.0), GruHead(6, 5, 2, 0.0)])
+def test_heads_do_not_read_padding(head: nn.Module) -> None:
+    states, lengths = torch.randn(3, 7, 6), torch.tensor([7, 4, 1])
+    found = head(states, lengths)
+    inside = sentiment.inside(states, lengths)
+    assert inside.squeeze(2).sum(dim=1).tolist() == [7, 4, 1]
+    changed = head(torch.where(inside > 0, states, torch.tensor(1e3)), lengths)
+    torch.testing.assert_close(found, changed)
+
+
+def test_upper_layers_begin_as_the_encoders_own(predictor: Predictor) -> None:
+    """What the head reads is what the whole encoder gives."""
+    whole, tokenizer = encoder.pretrained(data.minilm_folder())
+    config = dataclasses.replace(SMALL, head="upper", layer=2, rank=3)
+    model, _ = sentiment.build(config, data.minilm_folder)
+    model.eval()
+    assert isinstance(model.head, UpperHead)
+    ids = encoder.tokenize(tokenizer, ["A film.", "What a very long film it was."], 32)
+    tokens, mask = encoder.pad(ids)
+    with torch.no_grad():
+        last = whole(input_ids=tokens, attention_mask=mask).last_hidden_state
+        mean = torch.stack(
+            [row[: len(i)].mean(dim=0) for row, i in zip(last, ids, strict=True)]
+        )
+        expected = model.head.linear(mean).squeeze(1)
+        found = model(tokens, mask)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_only_updates_of_low_rank_are_trained() -> None:
+    config = dataclasses.replace(SMALL, head="upper", layer=5, rank=3)
+    model, _ = sentiment.build(config, data.minilm_folder)
+    trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    assert count_parameters(model) == 3 * (4 * 768 + 2 * (384 + 1536)) + 385
+    assert all(".down." in n or ".up." in n or "head.linear" in n for n in trained)
+    layer = LowRank(nn.Linear(4, 5), 2)
+    x = torch.randn(3, 4)
+    assert torch.equal(layer(x), layer.linear(x))
+    nn.init.normal_(layer.up.weight)
+    update = layer.up.weight @ layer.down.weight
+    torch.testing.assert_close(layer(x) - layer.linear(x), x @ update.T)
+
+
+def test_the_layers_of_the_encoder_have_no_dropout_in_training() -> None:
+    config = dataclasses.replace(SMALL, head="upper", layer=5, rank=3, dropout=0.0)
+    head = sentiment.build(config, data.minilm_folder)[0].head
+    states, lengths = torch.randn(2, 4, 384), torch.tensor([4, 3])
+    head.train()
+    once = head(states, lengths)
+    assert torch.equal(once, head(states, lengths))
+
+
+def test_too_high_a_layer_is_refused() -> None:
+    with pytest.raises(ValueError, match="layer is 7, expected 1 to 6"):
+        sentiment.build(dataclasses.replace(SMALL, layer=7), data.minilm_folder)
 
 
 def test_the_epoch_with_the_best_validation_loss_is_kept(
@@ -341,57 +526,195 @@ def test_the_epoch_with_the_best_validation_loss_is_kept(
         return next(given_losses), 0.5, torch.empty(0)
 
     monkeypatch.setattr(sentiment, "evaluate_epoch", evaluate)
-    reviews = Encoded([torch.randn(4, 6) for _ in range(8)], torch.arange(8) % 2)
+    states = stored([torch.randn(4, 6) for _ in range(8)])
+    reviews = Encoded(states, torch.arange(8) % 2)
     config = dataclasses.replace(SMALL, epochs=4)
     head = GruHead(6, 3, 2, 0.0)
-    history, best = sentiment.fit(head, reviews, reviews, config, Checkpoint())
+    history, best = sentiment.fit(head, reviews, reviews, config, 0, Checkpoint())
     assert [row["valid_loss"] for row in history] == [0.5, 0.3, 0.4, 0.3]
     assert best["linear.bias"].item() == seen[1] != seen[3]
 
 
-def test_the_run_is_whole(result: Run) -> None:
-    assert len(result.metrics["history"]) == SMALL.epochs
-    logits, labels = result.predictions["logits"], result.predictions["labels"]
-    accuracy = sentiment.binary_accuracy(logits, labels)
-    assert result.scores["accuracy"].value == pytest.approx(accuracy)
-    assert all(weight.dtype == torch.half for weight in result.weights.values())
-    for name, size in (("train", 16), ("valid", 8), ("test", 24)):
-        of = result.metrics["reviews"][name]
-        assert (of["count"], of["positive"]) == (size, size // 2)
-        assert of["to_train_on"] == (size if name == "train" else 0)
-        assert of["cut"] == 0 and of["seconds"] > 0
+def test_the_run_is_whole(made: dict[str, Run]) -> None:
+    for name, config in ({"gru": SMALL} | OTHERS).items():
+        run = made[name]
+        for seed in range(config.seeds):
+            assert len(run.metrics[f"seed-{seed}"]["history"]) == config.epochs
+        logits, labels = run.predictions["logits"], run.predictions["labels"]
+        assert logits.shape == (config.seeds, 24)
+        accuracy = sentiment.binary_accuracy(logits, labels)
+        assert run.scores["accuracy"].value == pytest.approx(accuracy)
+        assert all(weight.dtype == torch.half for weight in run.weights.values())
+        for part, size in (("train", 16), ("valid", 8), ("test", 24)):
+            of = run.metrics["reviews"][part]
+            assert (of["count"], of["positive"]) == (size, size // 2)
+            assert of["cut"] == 0 and of["seconds"] > 0
 
 
+def test_confident_errors_are_the_worst_of_either_kind() -> None:
+    labels = torch.tensor([0, 0, 0, 1, 1])
+    logits = torch.tensor([3.0, -9.0, 1.0, -2.0, 5.0])
+    found = sentiment.confident_errors(
+        (["a", "b", "c", "d" * 999, "e"], labels), logits
+    )
+    assert [(e["label"], e["logit"]) for e in found] == [(0, 3.0), (0, 1.0), (1, -2.0)]
+    assert [e["text"] for e in found] == ["a", "c", "d" * 400]
+
+
+@pytest.mark.parametrize("name", sentiment.RUNS)
 def test_the_recorded_model_predicts_what_it_predicted(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """By its name, on reviews of IMDB where it is at hand."""
     monkeypatch.setenv("HW2_TRAIN", "never")
-    config = sentiment.RUNS["sentiment"]
-    run = records.run("sentiment", sentiment.experiment, config)
+    config = sentiment.RUNS[name]
+    run = records.run(name, sentiment.experiment, config)
     try:
         texts, labels = sentiment.subsets(config)["test"]
     except data.MissingData as missing:
         pytest.skip(str(missing))
     assert torch.equal(labels, run.predictions["labels"])
-    some = slice(470, 530)  # of both kinds
-    found = torch.tensor(sentiment.load("sentiment").predict_proba(texts[some]))
-    # the run's states were in half precision
-    expected = run.predictions["logits"][some].sigmoid()
+    some = slice(12_480, 12_520)  # of both kinds
+    found = torch.tensor(sentiment.load(name).predict_proba(texts[some]))
+    # the run's states were in half precision, and its matrices in bfloat16
+    expected = run.predictions["logits"][0, some].sigmoid()
     torch.testing.assert_close(found, expected, rtol=0, atol=0.05)
+
+
+# The studies
+
+
+def test_survey(monkeypatch: pytest.MonkeyPatch) -> None:
+    def imdb(split: str) -> sentiment.Reviews:
+        texts, labels = halves(split)
+        train, _ = halves("train")
+        return (texts if split == "train" else [*train[:2], *texts[2:]]), labels
+
+    monkeypatch.setattr(data, "imdb", imdb)
+    found = studies.survey(studies.Survey(SMALL), Checkpoint())
+    assert found.predictions["repeated"].sum() == 2
+    assert found.metrics["twice"] == {"train": 0, "valid": 0, "test": 0}
+    assert [len(found.predictions[n]) for n in ("train", "valid", "test")] == [
+        16,
+        8,
+        24,
+    ]
+
+
+def test_tfidf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a word decides is learned, and the strength is chosen by validation."""
+
+    def imdb(split: str) -> sentiment.Reviews:
+        labels = torch.arange(40) % 2
+        words = {0: "bad dull", 1: "good fine"}
+        return [
+            f"{split} {words[int(of)]} x{i % 7}" for i, of in enumerate(labels)
+        ], labels
+
+    monkeypatch.setattr(data, "imdb", imdb)
+    config = studies.Tfidf(dataclasses.replace(SMALL, test_size=40))
+    found = studies.tfidf(config, Checkpoint())
+    scores = studies.tfidf_score(found.predictions)
+    assert scores["accuracy"].value == scores["all"].value == 1.0
+    best = max(zip(found.metrics["valid"], config.strengths, strict=True))
+    assert found.metrics["chosen"] == best[1]
+
+
+def test_padding_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(data, "imdb", halves)
+    monkeypatch.setattr(records, "RECORDS", tmp_path)
+    recipe = dataclasses.replace(SMALL, seeds=2, epochs=1)
+    found = studies.padding(studies.Padding(recipe, short=40, watched=5), Checkpoint())
+    assert found.predictions["masked"].shape == (2, 24)
+    assert found.predictions["read"].shape == (2, 24)
+    watched = found.predictions["watched"]
+    assert watched.shape == (5, 5)
+    assert (watched.amax(dim=0) > watched.amin(dim=0)).all()
+
+
+@pytest.mark.parametrize("quarters", range(5))
+def test_padding_grows_to_the_limit(quarters: int) -> None:
+    rows = [[1] * 4, [1] * 12]
+    found = studies.more(rows, 12, quarters)
+    assert [len(row) for row in found] == [4 + 2 * quarters, 12]
+    assert all(sum(row) == sum(was) for row, was in zip(found, rows, strict=True))
+    assert studies.padded(rows, 12) == studies.more(rows, 12, 4)
+
+
+def test_search_reads_no_test_review(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def imdb(split: str) -> sentiment.Reviews:
+        texts, labels = halves(split)
+        return (texts if split == "train" else [None] * 24), labels  # type: ignore
+
+    monkeypatch.setattr(data, "imdb", imdb)
+    monkeypatch.setattr(records, "RECORDS", tmp_path)
+    changes: dict[str, dict[str, Any]] = {"nothing": {}, "layer 2": {"layer": 2}}
+    found = studies.search(studies.Search(OTHERS["cnn"], changes), Checkpoint())
+    assert set(found.predictions) == {"nothing", "layer 2", "labels"}
+    assert all(len(logits) == 8 for logits in found.predictions.values())
+    assert set(studies.search_score(found.predictions)) == set(changes)
+
+
+def test_speed_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def imdb(split: str) -> sentiment.Reviews:
+        texts, labels = halves(split)
+        return texts * 1042, labels.repeat(1042)
+
+    monkeypatch.setattr(data, "imdb", imdb)
+    config = studies.Speed(
+        reviews=8, epoch_reviews=4, max_tokens=16, epoch_tokens=16, rounds=2, batch=2
+    )
+    found = studies.speed(config, Checkpoint()).predictions
+    assert {len(times) for times in found.values()} == {2}
+    scores = studies.speed_score(
+        {
+            name: torch.tensor([seconds, 99.0])
+            for name, seconds in {
+                "encode": 2.0,
+                "library": 8.0,
+                "loop": 6.0,
+                "stored epoch": 1.0,
+                "notebook epoch": 12.0,
+            }.items()
+        }
+    )
+    assert scores["encoding"].value == 3 and scores["epoch"].value == 12
+
+
+def test_the_notebooks_model_reads_padding(predictor: Predictor) -> None:
+    torch.manual_seed(0)
+    model = studies.NotebookModel(predictor.model.encoder, 384).eval()
+    assert count_parameters(model) == count_parameters(GruHead(384, 256, 2, 0.25))
+    with torch.no_grad():
+        alone = model(torch.tensor([[101, 2204, 102]]))
+        more = model(torch.tensor([[101, 2204, 102, 0, 0, 0]]))
+    assert (alone - more).abs() > 1e-3
+
+
+def test_bert_base_is_looked_for_on_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*args: Any, **kwargs: Any) -> None:
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr("huggingface_hub.get_session", offline)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
+    with pytest.raises(data.MissingData, match="bert-base-uncased is not here"):
+        data.bert_base_folder()
 
 
 # Prediction
 
 
+@pytest.mark.parametrize("name", ["gru", "cnn", "upper"])
 def test_a_loaded_run_predicts_what_it_predicted(
-    result: Run, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+    made: dict[str, Run], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(data, "imdb", halves)
     texts, _ = sentiment.subsets(SMALL)["test"]
-    found = torch.tensor(predictor.predict_proba(texts))
+    found = torch.tensor(sentiment.load(made[name]).predict_proba(texts))
     # the run's states were in half precision
-    expected = result.predictions["logits"].sigmoid()
+    expected = made[name].predictions["logits"][0].sigmoid()
     torch.testing.assert_close(found, expected, rtol=0, atol=0.02)
 
 

@@ -162,10 +162,11 @@ class Run:
     @property
     def seeds(self) -> str:
         """The seeds of a run, as text."""
-        if self.config.get("seeds", 1) > 1:
-            return f"seeds 0 to {self.config['seeds'] - 1}"
-        known = "seed" in self.config or "seeds" in self.config
-        return f"seed {self.config.get('seed', 0)}" if known else "no seed"
+        options = self.config.get("recipe", {}) | self.config
+        if options.get("seeds", 1) > 1:
+            return f"seeds 0 to {options['seeds'] - 1}"
+        known = "seed" in options or "seeds" in options
+        return f"seed {options.get('seed', 0)}" if known else "no seed"
 
     def note(self) -> Markdown:
         """The line under what is shown of a run: which run, when, where, how long."""
