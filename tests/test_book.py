@@ -20,6 +20,7 @@ from conftest import (
     remote_requests,
     words,
 )
+from hw2 import sentiment
 from hw2.__main__ import RUNS
 from portable.book import render
 from portable.project import read_project
@@ -203,7 +204,11 @@ def test_the_answers_are_there_for_machines(book: Path, pdf: PdfReader) -> None:
         "vit-medium",
         "dense",
     ]
-    assert rests["Q3d"] == ["sentiment"]
+    assert rests["Q3d"] == [
+        "sentiment-notebook",
+        "sentiment-frozen",
+        "sentiment-finetuned",
+    ]
     values = {entry["question"]: entry["answer"] for entry in entries}
     assert "$h_T = \\sum_{k=1}^{T}" in values["1"]
     assert values["Q2b"] == "112,241,409 trainable parameters."
@@ -218,7 +223,9 @@ def test_what_is_shown_of_a_run_says_so(book: Path) -> None:
             link = line.find("a")
             assert link and str(link["href"]).endswith("#tbl-records"), text
             assert re.match(
-                r"Run \S+ of \d{4}-\d\d-\d\d: .+, seeds? [\d to]+, \d+ s, Table", text
+                r"Run \S+ of \d{4}-\d\d-\d\d: .+, (?:seeds? [\d to]+|no seed), \d+ s, "
+                "Table",
+                text,
             )
             above = line.find_previous(id=re.compile("^(fig|tbl)-"))
             label = above["id"] if isinstance(above, Tag) else path.name
@@ -228,7 +235,7 @@ def test_what_is_shown_of_a_run_says_so(book: Path) -> None:
         "vit-small",
         "vit-medium",
         "dense",
-        "sentiment",
+        *sentiment.RUNS,
     }
     assert {label: " ".join(runs) for label, runs in notes.items()} == {
         "fig-times": "linear-attention",
@@ -243,11 +250,20 @@ def test_what_is_shown_of_a_run_says_so(book: Path) -> None:
         "fig-vit-rollout": "vit-small",
         "fig-vit-positions": "vit-small",
         "fig-vit-moved": "vit-small vit-fast dense",
-        "tbl-sentiment-setup": "sentiment",  # the sizes of the subsets, printed
-        "tbl-sentiment-epochs": "sentiment",
-        "fig-sentiment-loss": "sentiment",
-        "tbl-sentiment-confusion": "sentiment",
-        "fig-sentiment-padding": "sentiment",
+        "tbl-sentiment-setup": "sentiment-notebook",  # sizes of the subsets, printed
+        "fig-sentiment-lengths": "sentiment-data",
+        "tbl-sentiment-epochs": "sentiment-notebook",
+        "tbl-sentiment-confusion": "sentiment-notebook sentiment-finetuned",
+        "tbl-sentiment-padding": "sentiment-padding",
+        "fig-sentiment-padding": "sentiment-notebook",
+        "tbl-sentiment-search": "sentiment-search",
+        "tbl-sentiment-results": " ".join([*sentiment.RUNS, "sentiment-tfidf"]),
+        "fig-sentiment-curves": " ".join(sentiment.RUNS),
+        "fig-sentiment-calibration": " ".join(sentiment.RUNS),
+        "tbl-sentiment-errors": "sentiment-finetuned",
+        "fig-sentiment-occlusion": "sentiment-finetuned",
+        "tbl-sentiment-negation": " ".join(sentiment.RUNS),
+        "tbl-sentiment-speed": "sentiment-speed",
     }
 
 

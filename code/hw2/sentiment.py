@@ -594,7 +594,6 @@ RUNS = {
         fall=True,
         batch=64,
         epochs=6,
-        seeds=3,
     ),
     "sentiment-finetuned": Config(
         layer=2,
