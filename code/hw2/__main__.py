@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def everything() -> dict[str, tuple[Experiment, Any]]:
-    return RUNS | ON_ACCELERATOR
+    return RUNS | studies.OPEN | ON_ACCELERATOR
 
 
 def record(names: list[str]) -> int:
@@ -89,7 +89,8 @@ def reproduce(names: list[str]) -> int:
     lines = [COLUMNS.format(*head, "verdict")]
     recorded = [_recorded(name) for name in names]  # all, before the first is made
     scratch = records.RECORDS / ".reproduced"
-    shutil.rmtree(scratch, ignore_errors=True)
+    for stored in (scratch, records.RECORDS / ".states"):
+        shutil.rmtree(stored, ignore_errors=True)
     for run in recorded:
         made = records.make(scratch / run.name, *everything()[run.name])
         lines += [COLUMNS.format(*row) for row in compare(run, made)]
