@@ -143,7 +143,7 @@ def encode(
     ids: Sequence[Sequence[int]],
     name: str,
     checkpoint: Checkpoint,
-    size: int = 32,
+    size: int = 16,
     root: Path | None = None,
 ) -> States:
     """The last hidden states of each review, from the disk, or computed and put there.

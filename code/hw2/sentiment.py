@@ -281,11 +281,11 @@ class LowRank(nn.Module):
 class UpperHead(nn.Module):
     """The upper layers of an encoder, each linear map with a trained update.
 
-    The mean over the tokens of what they give goes through a linear unit.
+    Another head, ``reader``, makes a logit of what they give.
     """
 
     def __init__(
-        self, layers: nn.ModuleList, config: BertConfig, rank: int, dropout: float
+        self, layers: nn.ModuleList, config: BertConfig, rank: int, reader: nn.Module
     ) -> None:
         super().__init__()
         self.config = config
@@ -294,8 +294,7 @@ class UpperHead(nn.Module):
             for name, child in list(module.named_children()):
                 if isinstance(child, nn.Linear):
                     setattr(module, name, LowRank(child, rank))
-        self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(config.hidden_size, 1)
+        self.reader = reader
 
     def train(self, mode: bool = True) -> "UpperHead":
         """The layers stay as they are when used: their own dropout is left out."""
@@ -305,14 +304,14 @@ class UpperHead(nn.Module):
 
     def forward(self, states: Tensor, lengths: Tensor) -> Tensor:
         """Logits (N,) from states (N, T, d), of which ``lengths`` (N,) are tokens'."""
-        mask = inside(states, lengths)
         attention_mask = create_bidirectional_mask(
-            config=self.config, inputs_embeds=states, attention_mask=mask.squeeze(2)
+            config=self.config,
+            inputs_embeds=states,
+            attention_mask=inside(states, lengths).squeeze(2),
         )
         for layer in self.layers:
             states = layer(states, attention_mask)
-        mean = (states * mask).sum(dim=1) / lengths[:, None]
-        logits: Tensor = self.linear(self.dropout(mean)).squeeze(1)
+        logits: Tensor = self.reader(states, lengths)
         return logits
 
 
@@ -329,17 +328,15 @@ def build(
         raise ValueError(f"layer is {config.layer}, expected 1 to {depth}")
     layers = encoder.encoder.layer
     encoder.encoder.layer = layers[: config.layer]
-    if config.head == "cnn":
-        head = CnnHead(width, config.hidden, config.dropout)
-        return BertSentiment(encoder, head), tokenizer
+    if config.head == "gru":
+        model: BertSentiment = BertGruSentiment(
+            encoder, config.hidden, config.layers, config.dropout
+        )
+        return model, tokenizer
+    head: nn.Module = CnnHead(width, config.hidden, config.dropout)
     if config.head == "upper":
-        upper = layers[config.layer :]
-        tuned = UpperHead(upper, encoder.config, config.rank, config.dropout)
-        return BertSentiment(encoder, tuned), tokenizer
-    return (
-        BertGruSentiment(encoder, config.hidden, config.layers, config.dropout),
-        tokenizer,
-    )
+        head = UpperHead(layers[config.layer :], encoder.config, config.rank, head)
+    return BertSentiment(encoder, head), tokenizer
 
 
 def bert_base_parameters() -> tuple[int, int]:
