@@ -583,7 +583,7 @@ def experiment_bert_base(config: Config, checkpoint: Checkpoint) -> Outcome:
 RUNS = {
     "sentiment-notebook": Config(),
     "sentiment-frozen": Config(
-        layer=4,
+        layer=3,
         both_ends=True,
         head="cnn",
         hidden=128,
@@ -591,17 +591,19 @@ RUNS = {
         fall=True,
         batch=64,
         epochs=6,
+        seeds=3,
     ),
     "sentiment-finetuned": Config(
-        layer=2,
+        layer=3,
         both_ends=True,
         head="upper",
+        hidden=128,
         rank=16,
-        dropout=0.1,
         lr=2e-3,
         warm_up=0.1,
         fall=True,
         batch=32,
+        epochs=3,
     ),
 }
 # For whoever has the Hub and an accelerator.
