@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def everything() -> dict[str, tuple[Experiment, Any]]:
-    return RUNS | studies.OPEN | ON_ACCELERATOR
+    return RUNS | ON_ACCELERATOR
 
 
 def record(names: list[str]) -> int:
