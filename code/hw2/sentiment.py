@@ -594,7 +594,7 @@ RUNS = {
         seeds=3,
     ),
     "sentiment-finetuned": Config(
-        layer=3,
+        layer=2,
         both_ends=True,
         head="upper",
         hidden=128,
