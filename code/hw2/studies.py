@@ -469,7 +469,6 @@ RUNS: dict[str, tuple[Experiment, Any]] = {
                 "256 tokens, from both ends": {"max_tokens": 256},
                 "twice the epochs": {"epochs": 8},
                 "twice the rate": {"lr": 2e-3},
-                "half the rate": {"lr": 5e-4},
                 "dropout 0.5": {"dropout": 0.5},
                 "twice the channels": {"hidden": 256},
             },
