@@ -86,9 +86,9 @@ WITH_EFFECT = [
     ("vit-small", training, "images.split(500)", "images.split(499)", ["code predict changed"]),
     ("vit-small", training, "(len(losses) + 0.5)", "(len(losses) + 1)", ["code fit changed"]),
     ("vit-small", data, "offset=16", "offset=17", ["code fashion_mnist changed"]),
-    ("sentiment-notebook", encoder, "size: int = 32,", "size: int = 16,", ["code encode changed"]),
+    ("sentiment-notebook", encoder, "size: int = 16,", "size: int = 32,", ["code encode changed"]),
     ("sentiment-notebook", sentiment, "if layer > 0:", "if layer > 1:", ["code GruHead changed"]),
-    ("sentiment-notebook", sentiment, 'logits > 0) == (labels', 'logits > 1) == (labels', ["code binary_accuracy changed", "code score changed"]),
+    ("sentiment-notebook", sentiment, 'return ((logits > 0)', 'return ((logits > 1)', ["code binary_accuracy changed"]),
     ("sentiment-notebook", training, "1.96 * math.sqrt(2 *", "1.96 * math.sqrt(3 *", ["code accuracy_score changed"]),
     ("linear-attention", linear_attention, "state = k.mT @ v", "state = k.mT @ v * 1", ["code linear changed"]),
     # the data and the weights

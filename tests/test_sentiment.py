@@ -663,9 +663,16 @@ def test_speed_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(data, "imdb", imdb)
     config = studies.Speed(
-        reviews=8, epoch_reviews=4, max_tokens=16, epoch_tokens=16, rounds=2, batch=2
+        reviews=8,
+        max_tokens=16,
+        epoch_reviews=4,
+        epoch_tokens=16,
+        step_reviews=2,
+        rounds=2,
+        batch=2,
     )
     found = studies.speed(config, Checkpoint()).predictions
+    assert set(studies.speed_score(found)) == {"encoding", "epoch", "step"}
     assert {len(times) for times in found.values()} == {2}
     scores = studies.speed_score(
         {
@@ -676,10 +683,17 @@ def test_speed_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
                 "loop": 6.0,
                 "stored epoch": 1.0,
                 "notebook epoch": 12.0,
+                "packed step": 20.0,
+                "padded step": 3.0,
+                "reversed step": 4.0,
             }.items()
         }
     )
-    assert scores["encoding"].value == 3 and scores["epoch"].value == 12
+    assert {name: score.value for name, score in scores.items()} == {
+        "encoding": 3,
+        "epoch": 12,
+        "step": 5,
+    }
 
 
 def test_the_notebooks_model_reads_padding(predictor: Predictor) -> None:
