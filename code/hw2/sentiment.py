@@ -590,7 +590,7 @@ RUNS = {
         warm_up=0.1,
         fall=True,
         batch=64,
-        epochs=6,
+        epochs=4,
         seeds=3,
     ),
     "sentiment-finetuned": Config(
