@@ -615,6 +615,7 @@ def test_tfidf(monkeypatch: pytest.MonkeyPatch) -> None:
     found = studies.tfidf(config, Checkpoint())
     scores = studies.tfidf_score(found.predictions)
     assert scores["accuracy"].value == scores["all"].value == 1.0
+    assert len(found.predictions["probes"]) == len(studies.PROBES)
     best = max(zip(found.metrics["valid"], config.strengths, strict=True))
     assert found.metrics["chosen"] == best[1]
 

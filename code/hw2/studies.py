@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,16 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from hw2 import data
-from hw2.encoder import batches, encode, pad, pretrained, sixteen_bits, tokenize
+from hw2.encoder import (
+    batches,
+    device,
+    encode,
+    fast_bfloat16,
+    pad,
+    pretrained,
+    sixteen_bits,
+    tokenize,
+)
 from hw2.records import (
     Checkpoint,
     Experiment,
@@ -41,7 +51,6 @@ from hw2.sentiment import (
     score,
     subsets,
 )
-from hw2.training import accuracy_score
 
 # The reviews
 
@@ -55,8 +64,9 @@ class Survey:
 
 def survey_score(predictions: Tensors) -> Scores:
     """The mean number of tokens, and how many test reviews are in the training half."""
+    lengths = torch.cat([predictions[name] for name in ("train", "valid", "test")])
     return {
-        "tokens": Score(predictions["train"].double().mean().item(), 0.01),
+        "tokens": Score(lengths.double().mean().item(), 0.01),
         "repeated": Score(float(predictions["repeated"].sum()), 0.5),
     }
 
@@ -85,6 +95,17 @@ def survey(config: Survey, checkpoint: Checkpoint) -> Outcome:
 
 # A baseline
 
+PROBES = (
+    ("The film is good.", 1),
+    ("The film is not good.", 0),
+    ("The film is bad.", 0),
+    ("The film is not bad.", 1),
+    ("I was bored.", 0),
+    ("I was never bored.", 1),
+    ("It is worth seeing.", 1),
+    ("It is hardly worth seeing.", 0),
+)  # short sentences, and what a reader would call them: 1 positive, 0 negative
+
 
 @dataclass(frozen=True)
 class Tfidf:
@@ -98,20 +119,20 @@ def tfidf_score(predictions: Tensors) -> Scores:
     """Accuracy on the test reviews, trained on the training reviews, or on all."""
     labels = predictions["labels"]
     return {
-        name: accuracy_score(int(((logits > 0) == (labels == 1)).sum()), len(labels))
-        for name, logits in predictions.items()
-        if name != "labels"
+        name: score({"logits": predictions[name], "labels": labels})["accuracy"]
+        for name in ("accuracy", "all")
     }
 
 
 @scored_by(tfidf_score)
 def tfidf(config: Tfidf, checkpoint: Checkpoint) -> Outcome:
-    """Choose how freely it may fit by the validation reviews; then test, once.
+    """Choose how freely it may fit by the validation reviews; then test.
 
-    The metrics are the accuracy on these of each strength, ``valid``, the ``strength``
-    that was ``chosen``, and the number of ``features``. The predictions are the
-    ``accuracy`` logits, of the model that was chosen, those after training it on the
-    validation reviews as well, ``all``, and the ``labels``, (N,) each.
+    The metrics are the accuracy on these of each strength, ``valid``, the strength that
+    was ``chosen``, the number of ``features``, and the version of ``scikit-learn``. The
+    predictions are the ``accuracy`` logits, of the model that was chosen, those after
+    training it on the validation reviews as well, ``all``, and the ``labels``, (N,)
+    each; and the logits of the ``probes`` by the model that was chosen.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -138,8 +159,18 @@ def tfidf(config: Tfidf, checkpoint: Checkpoint) -> Outcome:
         words, model = trained(texts_of, labels_of, best)
         logits = model.decision_function(words.transform(test))
         predictions[name] = torch.tensor(logits, dtype=torch.float32)
-        features = features or len(words.vocabulary_)
-    metrics = {"valid": accuracies, "chosen": best, "features": features}
+        if name == "accuracy":
+            features = len(words.vocabulary_)
+            said = model.decision_function(
+                words.transform([text for text, _ in PROBES])
+            )
+            predictions["probes"] = torch.tensor(said, dtype=torch.float32)
+    metrics = {
+        "valid": accuracies,
+        "chosen": best,
+        "features": features,
+        "scikit-learn": version("scikit-learn"),
+    }
     return Outcome(metrics, predictions, {})
 
 
@@ -152,7 +183,7 @@ class Padding:
 
     recipe: Config
     short: int = 128  # tokens of the reviews whose verdicts are watched, at most
-    watched: int = 200
+    watched: int = 150
 
 
 def padding_score(predictions: Tensors) -> Scores:
@@ -170,6 +201,8 @@ def padding(config: Padding, checkpoint: Checkpoint) -> Outcome:
 
     A batch of the notebook has 128 reviews in random order, so that one of them all but
     surely reaches the limit of tokens; so here every review is padded to that limit.
+    The seeds are the same, and so are the first weights, but not the batches: only
+    where padding is masked do they hold reviews of about equal length.
 
     The metrics are the histories, by way and seed. The predictions are the logits of
     the test reviews, ``masked`` and ``read`` (seeds, N); their ``labels`` (N,); and the
@@ -184,7 +217,9 @@ def padding(config: Padding, checkpoint: Checkpoint) -> Outcome:
         for name, (texts, labels) in subsets(recipe).items()
     }
     test, labels = ids["test"]
-    short = [row for row in test if len(row) <= config.short][: config.watched]
+    short = [row for row in test if len(row) <= config.short]
+    # As the first half of the test reviews is negative, not the first of these.
+    short = short[:: max(1, len(short) // config.watched)][: config.watched]
     metrics: Metrics = {}
     predictions: Tensors = {"labels": labels}
     for way in ("masked", "read"):
@@ -209,7 +244,9 @@ def padding(config: Padding, checkpoint: Checkpoint) -> Outcome:
             if stage == "read-0":
                 predictions["watched"] = torch.stack(
                     [
-                        logits_of(model.encoder, head, more(short, limit, quarters))
+                        logits_of(
+                            model.encoder, head.cpu(), more(short, limit, quarters)
+                        )
                         for quarters in range(5)
                     ]
                 )
@@ -254,7 +291,7 @@ def search_score(predictions: Tensors) -> Scores:
     """The accuracy on the validation reviews with each change."""
     labels = predictions["labels"]
     return {
-        name: accuracy_score(int(((logits > 0) == (labels == 1)).sum()), len(labels))
+        name: score({"logits": logits, "labels": labels})["accuracy"]
         for name, logits in predictions.items()
         if name != "labels"
     }
@@ -347,9 +384,11 @@ def speed(config: Speed, checkpoint: Checkpoint) -> Outcome:
     ``encode`` is this project's, to the disk; ``library`` is ``sentence_transformers``'
     own ``encode``, and ``loop`` one over batches of 32 in the given order, in single
     precision. All tokenize as well. An epoch trains the notebook's head: ``notebook
-    epoch`` encodes each batch anew, as given, and ``stored epoch`` reads what was
-    stored. A step is a forward and a backward pass of the GRU in single precision, with
-    sequences that are ``packed``, ``padded`` (and the padding read), or ``reversed``.
+    epoch`` encodes each batch anew, as given, and ``stored epoch`` reads what
+    ``epoch's states`` takes to store. A step is a forward and a backward pass of the
+    GRU in single precision, with sequences that are ``packed``, ``padded`` (and the
+    padding read), or ``reversed``. The metrics say whether this project's encoding and
+    epoch multiplied in ``bfloat16``.
     """
     from sentence_transformers import SentenceTransformer
 
@@ -358,7 +397,8 @@ def speed(config: Speed, checkpoint: Checkpoint) -> Outcome:
     texts = [reviews[0][i] for i in order[: config.reviews].tolist()]
     labels = reviews[1][order[: config.reviews]]
     encoder, tokenizer = pretrained(data.minilm_folder())
-    sentences = SentenceTransformer(str(data.minilm_folder()), device="cpu")
+    where = device()
+    sentences = SentenceTransformer(str(data.minilm_folder()), device=where.type)
     sentences.max_seq_length = config.max_tokens
 
     def ours(count: int, max_tokens: int) -> Encoded:
@@ -368,24 +408,25 @@ def speed(config: Speed, checkpoint: Checkpoint) -> Outcome:
         return Encoded(states, labels[:count])
 
     def loop() -> None:
+        nn.Module.to(encoder, where)
         with torch.no_grad():
             for start in range(0, len(texts), 32):
                 rows = tokenize(tokenizer, texts[start : start + 32], config.max_tokens)
                 tokens, mask = pad(rows)
-                encoder(input_ids=tokens, attention_mask=mask)
+                encoder(input_ids=tokens.to(where), attention_mask=mask.to(where))
 
     stored = ours(config.epoch_reviews, config.epoch_tokens)
     rows = tokenize(tokenizer, texts[: config.epoch_reviews], config.epoch_tokens)
     width = encoder.config.hidden_size
 
     def notebook_epoch() -> None:
-        model = NotebookModel(encoder, width).train()
+        model = nn.Module.to(NotebookModel(encoder, width).train(), where)
         encoder.eval()
 
         def loss_of(part: Tensor) -> Tensor:
             tokens, _ = pad([rows[i] for i in part.tolist()])
             loss: Tensor = binary_cross_entropy_with_logits(
-                model(tokens), labels[part].float()
+                model(tokens.to(where)), labels[part].float().to(where)
             )
             return loss
 
@@ -393,7 +434,7 @@ def speed(config: Speed, checkpoint: Checkpoint) -> Outcome:
         steps(model, whole.split(config.batch), loss_of)
 
     def stored_epoch() -> None:
-        head = GruHead(width, 256, 2, 0.25).train()
+        head = GruHead(width, 256, 2, 0.25).train().to(where)
 
         def loss_of(part: Tensor) -> Tensor:
             states, lengths, truth = stored.batch(part)
@@ -406,12 +447,12 @@ def speed(config: Speed, checkpoint: Checkpoint) -> Outcome:
         steps(head, batches(stored.states.lengths, config.batch, random), loss_of)
 
     states, lengths, _ = stored.batch(torch.arange(config.step_reviews))
-    gru = nn.GRU(width, 256, 2, bidirectional=True, batch_first=True)
-    head = GruHead(width, 256, 2, 0.0)
+    gru = nn.GRU(width, 256, 2, bidirectional=True, batch_first=True).to(where)
+    head = GruHead(width, 256, 2, 0.0).to(where)
 
     def packed_step() -> None:
         sequences = pack_padded_sequence(
-            states, lengths, batch_first=True, enforce_sorted=False
+            states, lengths.cpu(), batch_first=True, enforce_sorted=False
         )
         gru(sequences)[1].sum().backward()
 
@@ -419,6 +460,7 @@ def speed(config: Speed, checkpoint: Checkpoint) -> Outcome:
         "encode": lambda: ours(config.reviews, config.max_tokens),
         "library": lambda: sentences.encode(texts, show_progress_bar=False),
         "loop": loop,
+        "epoch's states": lambda: ours(config.epoch_reviews, config.epoch_tokens),
         "stored epoch": stored_epoch,
         "notebook epoch": notebook_epoch,
         "packed step": packed_step,
@@ -432,12 +474,18 @@ def speed(config: Speed, checkpoint: Checkpoint) -> Outcome:
         for name, way in ways.items():
             start = time.perf_counter()
             way()
+            if where.type != "cpu":
+                torch.accelerator.synchronize()
             seconds[name].append(time.perf_counter() - start)
     predictions = {
         name: torch.tensor(times, dtype=torch.float64)
         for name, times in seconds.items()
     }
-    return Outcome({"threads": torch.get_num_threads()}, predictions, {})
+    metrics = {
+        "bfloat16": fast_bfloat16(),
+        "sentence-transformers": version("sentence-transformers"),
+    }
+    return Outcome(metrics, predictions, {})
 
 
 def steps(model: nn.Module, parts: Any, loss_of: Callable[[Tensor], Tensor]) -> None:
@@ -481,7 +529,7 @@ RUNS: dict[str, tuple[Experiment, Any]] = {
                 "the last layer, 6": {"layer": 6},
                 "layer 2": {"layer": 2},
                 "layer 4": {"layer": 4},
-                "the notebook's GRU": {"head": "gru", "hidden": 256, "epochs": 2},
+                "a GRU of 256": {"head": "gru", "hidden": 256},
                 "the first 512 tokens": {"both_ends": False},
                 "twice the epochs": {"epochs": 8},
                 "twice the rate": {"lr": 2e-3},
