@@ -732,6 +732,14 @@ def test_a_loaded_run_predicts_what_it_predicted(
     torch.testing.assert_close(found, expected, rtol=0, atol=0.02)
 
 
+@pytest.mark.parametrize("name", ["gru", "cnn", "upper"])
+def test_a_run_without_a_weight_is_not_loaded(made: dict[str, Run], name: str) -> None:
+    weights = dict(made[name].weights)
+    weights.popitem()
+    with pytest.raises(ValueError, match=r"has the weights .*, expected"):
+        sentiment.load(dataclasses.replace(made[name], weights=weights))
+
+
 NASTY = [
     "",
     "   \n\t ",

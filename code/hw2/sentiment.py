@@ -651,7 +651,7 @@ def load(record: str | Run) -> Predictor:
     """The model of a run, seed 0, on the CPU and in evaluation mode.
 
     ``record`` is the name of one of ``RUNS`` or ``LARGE``, or a run. Raises
-    ``ValueError`` for another name.
+    ``ValueError`` for another name, or for a run without all weights that were trained.
     """
     large = record in LARGE if isinstance(record, str) else record.name in LARGE
     run = records.named(
@@ -660,5 +660,11 @@ def load(record: str | Run) -> Predictor:
     config = Config(**run.config)
     folder = data.bert_base_folder if large else data.minilm_folder
     model, tokenizer = build(config, folder)
+    trained = {n for n, p in model.head.named_parameters() if p.requires_grad}
+    if trained != run.weights.keys():
+        raise ValueError(
+            f"run {run.name} has the weights {sorted(run.weights)}, "
+            f"expected {sorted(trained)}"
+        )
     model.head.load_state_dict(run.weights, strict=False)
     return Predictor(model.eval(), tokenizer, config.max_tokens, config.both_ends)
