@@ -28,11 +28,6 @@ test: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/pytest
 
-# By default glibc gives the memory of a large tensor back and asks for it anew, page by
-# page, which takes a third of a training's time. So it keeps what it has, in large pages.
-record reproduce: export GLIBC_TUNABLES = glibc.malloc.hugetlb=1
-record reproduce: export MALLOC_MMAP_MAX_ = 0
-record reproduce: export MALLOC_TRIM_THRESHOLD_ = 30000000000
 record reproduce: .venv/ready
 	@$(BIN)/python -m hw2 $@ $(RUN)
 
