@@ -251,7 +251,8 @@ def test_what_is_shown_of_a_run_says_so(book: Path) -> None:
         "fig-vit-positions": "vit-small",
         "fig-vit-moved": "vit-small vit-fast dense",
         "tbl-sentiment-setup": "sentiment-notebook",  # sizes of the subsets, printed
-        "fig-sentiment-lengths": "sentiment-data",
+        # after it Q3b and Q3c, printed
+        "fig-sentiment-lengths": "sentiment-data sentiment-notebook sentiment-notebook",
         "tbl-sentiment-epochs": "sentiment-notebook",
         "tbl-sentiment-confusion": "sentiment-notebook sentiment-finetuned",
         "tbl-sentiment-padding": "sentiment-padding",
@@ -262,7 +263,7 @@ def test_what_is_shown_of_a_run_says_so(book: Path) -> None:
         "fig-sentiment-calibration": " ".join(sentiment.RUNS),
         "tbl-sentiment-errors": "sentiment-finetuned",
         "fig-sentiment-occlusion": "sentiment-finetuned",
-        "tbl-sentiment-negation": " ".join(sentiment.RUNS),
+        "tbl-sentiment-negation": " ".join([*sentiment.RUNS, "sentiment-tfidf"]),
         "tbl-sentiment-speed": "sentiment-speed",
     }
 
