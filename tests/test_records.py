@@ -468,7 +468,8 @@ def assert_same(one: Run, other: Run) -> None:
 
     def without_times(value: Any) -> Any:
         if isinstance(value, dict):
-            return {k: without_times(v) for k, v in value.items() if k != "seconds"}
+            kept = {k: v for k, v in value.items() if not k.endswith("seconds")}
+            return {k: without_times(v) for k, v in kept.items()}
         return [without_times(v) for v in value] if isinstance(value, list) else value
 
     assert without_times(one.metrics) == without_times(other.metrics)
