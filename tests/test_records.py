@@ -486,8 +486,10 @@ def test_an_interrupted_training_gives_the_same(
     every: int,
 ) -> None:
     """Ctrl-C after every step, or every third."""
+    # Beside the records go the encoded reviews, which are not to be shared here.
+    monkeypatch.setattr(records, "RECORDS", tmp_path / ".other")
     whole = records.make(tmp_path / "whole", experiment, config)
-    monkeypatch.setattr(records, "RECORDS", tmp_path)  # where encoded reviews go
+    monkeypatch.setattr(records, "RECORDS", tmp_path)
     modules: list[Any] = [training] if config is VIT else [encoder, sentiment]
     advance, steps = training.advance, []
 
