@@ -733,6 +733,16 @@ def test_a_loaded_run_predicts_what_it_predicted(
 
 
 @pytest.mark.parametrize("name", ["gru", "cnn", "upper"])
+def test_a_loaded_run_works_in_sixteen_bits(made: dict[str, Run], name: str) -> None:
+    texts, _ = sample()
+    loaded = sentiment.load(made[name])
+    expected = loaded.predict_proba(texts[:6])
+    with torch.autocast("cpu", torch.bfloat16):
+        found = loaded.predict_proba(texts[:6])
+    assert found == pytest.approx(expected, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["gru", "cnn", "upper"])
 def test_a_run_without_a_weight_is_not_loaded(made: dict[str, Run], name: str) -> None:
     weights = dict(made[name].weights)
     weights.popitem()

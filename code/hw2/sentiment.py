@@ -643,7 +643,7 @@ class Predictor:
         ids = self.tokens(texts)
         logits = torch.empty(len(ids))
         for part in batches(torch.tensor([len(row) for row in ids]), 32):
-            logits[part] = self.model(*pad([ids[i] for i in part.tolist()]))
+            logits[part] = self.model(*pad([ids[i] for i in part.tolist()])).float()
         return logits.sigmoid().numpy()
 
 
