@@ -258,6 +258,7 @@ def test_what_is_shown_of_a_run_says_so(book: Path) -> None:
         "tbl-sentiment-padding": "sentiment-padding",
         "fig-sentiment-padding": "sentiment-notebook",
         "tbl-sentiment-search": "sentiment-search",
+        "tbl-sentiment-climb": "sentiment-climb",
         "tbl-sentiment-results": " ".join([*sentiment.RUNS, "sentiment-tfidf"]),
         "fig-sentiment-curves": " ".join(sentiment.RUNS),
         "fig-sentiment-calibration": " ".join(sentiment.RUNS),

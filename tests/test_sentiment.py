@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -654,7 +655,40 @@ def test_search_reads_no_test_review(
     found = studies.search(studies.Search(OTHERS["cnn"], changes), Checkpoint())
     assert set(found.predictions) == {"nothing", "layer 2", "labels"}
     assert all(len(logits) == 8 for logits in found.predictions.values())
-    assert set(studies.search_score(found.predictions)) == set(changes)
+    assert set(studies.validation_score(found.predictions)) == set(changes)
+
+
+def test_a_climb_keeps_what_gains_and_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By rates, of which each gives a known number of right verdicts out of ten."""
+    hits = {0.0: 5, 1.0: 7, 2.0: 8, 3.0: 8, 4.0: 3, 5.0: 9}
+    seen = []
+
+    def validated(recipe: sentiment.Config, *_: object) -> Any:
+        seen.append((recipe.lr, recipe.dropout))
+        logits = torch.ones(10)
+        logits[hits[recipe.lr] :] = -1
+        return [], logits, torch.ones(10)
+
+    monkeypatch.setattr(studies, "validated", validated)
+    ideas: dict[str, dict[str, Any]] = {
+        "gains": {"lr": 1.0, "dropout": 0.5},
+        "too little": {"lr": 2.0, "dropout": 0.1},
+        "as little": {"lr": 3.0},
+        "loses": {"lr": 4.0},
+        "too late": {"lr": 5.0},
+    }
+    climb = studies.Climb(sentiment.Config(lr=0.0), ideas, gain=0.15)
+    found = studies.climb(climb, Checkpoint())
+    assert seen == [(0.0, 0.25), (1.0, 0.5), (2.0, 0.1), (3.0, 0.5), (4.0, 0.5)]
+    assert list(found.metrics) == ["start", *list(ideas)[:-1], "taken"]
+    assert found.predictions.keys() == {*found.metrics, "labels"} - {"taken"}
+    assert found.metrics["taken"] == ideas["gains"]
+
+
+def test_the_frozen_recipe_is_what_the_climb_found() -> None:
+    climb = records.run("sentiment-climb", *studies.RUNS["sentiment-climb"])
+    found = replace(studies.FIRST, **climb.metrics["taken"])
+    assert replace(sentiment.RUNS["sentiment-frozen"], seeds=1) == found
 
 
 def test_speed_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,11 +39,11 @@ from hw2.records import (
     Tensors,
     scored_by,
 )
-from hw2.sentiment import RUNS as SENTIMENT
 from hw2.sentiment import (
     Config,
     Encoded,
     GruHead,
+    binary_accuracy,
     build,
     evaluate_epoch,
     fit,
@@ -287,8 +287,18 @@ class Search:
     changes: dict[str, dict[str, Any]]  # options by the name of the change
 
 
-def search_score(predictions: Tensors) -> Scores:
-    """The accuracy on the validation reviews with each change."""
+@dataclass(frozen=True)
+class Climb:
+    """A recipe, and ideas to better it, of which each starts from the best so far."""
+
+    recipe: Config
+    ideas: dict[str, dict[str, Any]]  # options by the name of the idea
+    gain: float = 0.002  # of validation accuracy: with this, an idea is taken over
+    patience: int = 3  # so many ideas in a row without that gain, and it stops
+
+
+def validation_score(predictions: Tensors) -> Scores:
+    """The accuracy on the validation reviews with each change or idea."""
     labels = predictions["labels"]
     return {
         name: score({"logits": logits, "labels": labels})["accuracy"]
@@ -297,7 +307,7 @@ def search_score(predictions: Tensors) -> Scores:
     }
 
 
-@scored_by(search_score)
+@scored_by(validation_score)
 def search(config: Search, checkpoint: Checkpoint) -> Outcome:
     """Train with each change on a part of the reviews. The test reviews are not read.
 
@@ -309,18 +319,52 @@ def search(config: Search, checkpoint: Checkpoint) -> Outcome:
     predictions: Tensors = {}
     for number, (name, change) in enumerate(config.changes.items()):
         recipe = replace(config.recipe, **change)
-        reviews = subsets(recipe)
-        del reviews["test"]
-        encoded, _ = prepare(recipe, data.minilm_folder, checkpoint, reviews)
-        torch.manual_seed(0)
-        head = build(recipe, data.minilm_folder)[0].head
-        train, valid = encoded["train"], encoded["valid"]
-        stage = f"change-{number}"
-        metrics[name], best = fit(head, train, valid, recipe, 0, checkpoint, stage)
-        head.load_state_dict(best, strict=False)
-        predictions[name] = evaluate_epoch(head, valid)[2]
-        predictions["labels"] = valid.labels
+        metrics[name], predictions[name], predictions["labels"] = validated(
+            recipe, f"change-{number}", checkpoint
+        )
     return Outcome(metrics, predictions, {})
+
+
+@scored_by(validation_score)
+def climb(config: Climb, checkpoint: Checkpoint) -> Outcome:
+    """Try one idea after the other, on validation reviews, and keep those that gain.
+
+    The metrics are the histories by idea, in the order of trial, those of the recipe
+    itself as ``start``, and the options that were ``taken`` over. The predictions are
+    the logits (N,) by idea, and the ``labels``. The test reviews are not read.
+    """
+    metrics: Metrics = {}
+    predictions: Tensors = {}
+    taken: dict[str, Any] = {}
+    highest = 0.0
+    failed = 0
+    for number, (name, idea) in enumerate({"start": {}, **config.ideas}.items()):
+        if failed == config.patience:
+            break
+        recipe = replace(config.recipe, **(taken | idea))
+        metrics[name], logits, labels = validated(recipe, f"idea-{number}", checkpoint)
+        predictions[name], predictions["labels"] = logits, labels
+        accuracy = binary_accuracy(logits, labels)
+        if accuracy >= highest + config.gain:
+            taken, highest, failed = taken | idea, accuracy, 0
+        else:
+            failed += 1
+    return Outcome(metrics | {"taken": taken}, predictions, {})
+
+
+def validated(
+    recipe: Config, stage: str, checkpoint: Checkpoint
+) -> tuple[list[dict[str, Any]], Tensor, Tensor]:
+    """Train with seed 0: the history, and the validation reviews' logits and labels."""
+    reviews = subsets(recipe)
+    del reviews["test"]
+    encoded, _ = prepare(recipe, data.minilm_folder, checkpoint, reviews)
+    torch.manual_seed(0)
+    head = build(recipe, data.minilm_folder)[0].head
+    train, valid = encoded["train"], encoded["valid"]
+    history, best = fit(head, train, valid, recipe, 0, checkpoint, stage)
+    head.load_state_dict(best, strict=False)
+    return history, evaluate_epoch(head, valid)[2], valid.labels
 
 
 # Speed
@@ -497,6 +541,18 @@ def steps(model: nn.Module, parts: Any, loss_of: Callable[[Tensor], Tensor]) -> 
         optimiser.step()
 
 
+# What the searches for the recipe of ``sentiment-frozen`` begin with.
+FIRST = Config(
+    layer=3,
+    both_ends=True,
+    head="cnn",
+    hidden=128,
+    warm_up=0.1,
+    fall=True,
+    batch=64,
+    epochs=4,
+)
+
 RUNS: dict[str, tuple[Experiment, Any]] = {
     "sentiment-data": (survey, Survey()),
     "sentiment-tfidf": (tfidf, Tfidf()),
@@ -517,13 +573,7 @@ RUNS: dict[str, tuple[Experiment, Any]] = {
     "sentiment-search": (
         search,
         Search(
-            replace(
-                SENTIMENT["sentiment-frozen"],
-                seeds=1,
-                train_size=1_500,
-                valid_size=2_000,
-                test_size=2,
-            ),
+            replace(FIRST, train_size=1_500, valid_size=2_000, test_size=2),
             {
                 "nothing": {},
                 "the last layer, 6": {"layer": 6},
@@ -531,6 +581,20 @@ RUNS: dict[str, tuple[Experiment, Any]] = {
                 "a GRU of 256": {"head": "gru", "hidden": 256},
                 "dropout 0.5": {"dropout": 0.5},
                 "twice the channels": {"hidden": 256},
+            },
+        ),
+    ),
+    "sentiment-climb": (
+        climb,
+        Climb(
+            FIRST,
+            {
+                "twice the channels, 256": {"hidden": 256},
+                "twice the epochs, 8": {"epochs": 8},
+                "layer 4": {"layer": 4},
+                "dropout 0.5": {"dropout": 0.5},
+                "twice the rate, 0.002": {"lr": 2e-3},
+                "batches of 32": {"batch": 32},
             },
         ),
     ),
