@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import hashlib
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -687,8 +686,8 @@ def test_a_climb_keeps_what_gains_and_stops(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_frozen_recipe_is_what_the_climb_found() -> None:
     climb = records.run("sentiment-climb", *studies.RUNS["sentiment-climb"])
-    found = replace(studies.FIRST, **climb.metrics["taken"])
-    assert replace(sentiment.RUNS["sentiment-frozen"], seeds=1) == found
+    found = dataclasses.replace(studies.FIRST, **climb.metrics["taken"])
+    assert dataclasses.replace(sentiment.RUNS["sentiment-frozen"], seeds=1) == found
 
 
 def test_speed_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
