@@ -30,6 +30,8 @@ def answers(book: Path) -> list[dict[str, Any]]:
     main = BeautifulSoup((book / "report.html").read_text(), "html.parser").main
     if not main:
         raise ValueError(f"{book / 'report.html'} has no main part")
+    for element in main.select(".notebook"):  # a link that the PDF has not
+        element.decompose()
     for formula in main.select("math"):
         tex = formula.select_one("annotation")
         formula.replace_with(f"${tex.text if tex else formula.text}$")
@@ -119,5 +121,6 @@ def _pages(pdf: Path, links: list[str]) -> dict[str, int | None]:
 
 if __name__ == "__main__":
     book = Path(os.environ["QUARTO_PROJECT_OUTPUT_DIR"])
-    text = json.dumps(answers(book), indent=1, ensure_ascii=False)
-    (book / "answers.json").write_text(text + "\n")
+    if (book / "report.html").exists():  # not where the PDF alone was asked for
+        text = json.dumps(answers(book), indent=1, ensure_ascii=False)
+        (book / "answers.json").write_text(text + "\n")

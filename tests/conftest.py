@@ -6,13 +6,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from bs4 import BeautifulSoup
 from pypdf import PdfReader
+
+from portable.book import render
 
 # Compiling takes half a minute, for networks that train in a second.
 os.environ["TORCH_COMPILE_DISABLE"] = "1"
 
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The book by ``portable``; what it shows of trainings has to be recorded."""
+    output = tmp_path_factory.mktemp("book") / "_book"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HW2_TRAIN", "never")
+        render(ROOT, output=output)
+    return output
 
 
 def page(path: Path) -> BeautifulSoup:

@@ -22,7 +22,6 @@ from conftest import (
 )
 from hw2 import sentiment
 from hw2.__main__ import RUNS
-from portable.book import render
 from portable.project import read_project
 
 PROBLEMS = {
@@ -36,16 +35,6 @@ QUESTIONS = [
     *("1", "2a", "2b", "2c", "3", "4"),
     *("Q1a", "Q1b", "Q2a", "Q2b", "Q2c", "Q3a", "Q3b", "Q3c", "Q3d", "Q4a", "Q4b"),
 ]
-
-
-@pytest.fixture(scope="module")
-def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The rendered book; what it shows of trainings has to be recorded."""
-    output = tmp_path_factory.mktemp("book") / "_book"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HW2_TRAIN", "never")
-        render(ROOT, output=output)
-    return output
 
 
 @pytest.fixture(scope="module")

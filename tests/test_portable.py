@@ -587,6 +587,20 @@ def test_the_command_says_what_failed(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_python_without_the_dependencies_is_refused(tmp_path: Path) -> None:
+    root = small_book(tmp_path, "# A\n")
+    (root / "pyproject.toml").write_text(
+        '[project]\ndependencies = ["pyyaml==6", "no-such-one==1.0", "nor_this>2"]\n'
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "portable", root], capture_output=True, text=True
+    )
+    assert done.returncode == 1 and done.stderr == (
+        f"error: {sys.executable} lacks no-such-one, nor_this; in {root}, run "
+        f"{sys.executable} -m pip install -c constraints.txt -e .\n"
+    )
+
+
 # Smaller parts
 
 

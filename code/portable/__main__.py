@@ -8,11 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from pypdf import PdfReader
-
 from portable import RenderError
-from portable.book import render
-from portable.quarto import find_quarto, render_with_quarto
+from portable.requirements import check_python
 
 
 def main() -> int:
@@ -20,24 +17,39 @@ def main() -> int:
     parser.add_argument("folder", nargs="?", default=".", type=Path)
     parser.add_argument("--renderer", choices=["quarto", "portable"])
     arguments = parser.parse_args()
-    root = arguments.folder.resolve()
-    start = time.perf_counter()
     try:
-        version = find_quarto() if arguments.renderer != "portable" else None
-        if arguments.renderer == "quarto" and not version:
-            raise RenderError("quarto is not on the PATH")
-        if version:
-            renderer = f"Quarto {version}"
-            print(f"Rendering with {renderer}", flush=True)
-            render_with_quarto(root)
-            project = render(root, ["notebooks"])
-        else:
-            renderer = "portable"
-            print("Rendering with portable", flush=True)
-            project = render(root)
+        root = arguments.folder.resolve()
+        check_python(root)
+        render_book(root, arguments.renderer)
     except RenderError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    return 0
+
+
+def render_book(root: Path, wanted: str | None) -> None:
+    """Renders with what is wanted, or else with what is there, and says what it made.
+
+    Raises ``RenderError``.
+    """
+    # Here, as they need packages which only now are known to be there.
+    from pypdf import PdfReader
+
+    from portable.book import render
+    from portable.project import read_project
+    from portable.quarto import find_quarto, render_with_quarto
+
+    start = time.perf_counter()
+    version = find_quarto() if wanted != "portable" else None
+    if wanted == "quarto" and not version:
+        raise RenderError("quarto is not on the PATH")
+    renderer = f"Quarto {version}" if version else "portable"
+    print(f"Rendering with {renderer}", flush=True)
+    if version:
+        render_with_quarto(root)
+        project = read_project(root)
+    else:
+        project = render(root)
     seconds = time.perf_counter() - start
     output = project.output.relative_to(root)
     pages = len(PdfReader(project.output / project.pdf_name).pages)
@@ -45,7 +57,6 @@ def main() -> int:
     print(f"{output / project.pdf_name}  {pages} pages")
     print(f"{output / 'notebooks'}  {len(project.sources)} notebooks")
     print(f"rendered with {renderer} in {seconds:.0f} s")
-    return 0
 
 
 if __name__ == "__main__":

@@ -166,18 +166,14 @@ local function table_float(div, body, caption)
     return pandoc.Figure(body, { pandoc.Plain(head) },
       { id = div.identifier, class = "table" })
   end
-  local rows = 0
   local blocks = pandoc.Blocks(body):walk({
     Table = function(element)
-      rows = #element.bodies[1].body
       element.caption = { long = { pandoc.Plain(head) } }
       element.identifier = div.identifier
       return element
     end,
   })
-  -- A table that is not long is not broken; the caption and the rules take five lines.
-  local space = rows < 30 and "\\Needspace{" .. rows + 5 .. "\\baselineskip}" or ""
-  blocks:insert(1, raw(space .. "\\renewcommand{\\thetable}{" .. number .. "}"))
+  blocks:insert(1, raw("\\renewcommand{\\thetable}{" .. number .. "}"))
   return pandoc.Div(blocks)
 end
 
@@ -237,6 +233,8 @@ end
 local function code(block)
   local summary = block.attributes["code-fold"] and block.attributes["code-summary"]
   block.attributes = {}
+  -- In LaTeX only code without a class stands on the page's own ground.
+  if latex and block.classes:includes("output") then block.classes = {} end
   if latex or not summary then return block end
   return {
     pandoc.RawBlock("html",

@@ -10,7 +10,6 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
-from traitlets.config import Config
 
 from portable import RenderError
 from portable.chapter import INLINE, Piece
@@ -64,7 +63,6 @@ def execute(root: Path, source: str, pieces: list[Piece]) -> NotebookNode:
         return notebook
     client = _Client(
         notebook,
-        config=Config({"KernelManager": {"transport_encryption": "auto"}}),
         timeout=None,
         kernel_name="python3",
         shutdown_kernel="immediate",  # it has nothing to save, and exits slowly

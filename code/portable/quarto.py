@@ -11,10 +11,9 @@ from portable import RenderError
 
 OLDEST = (1, 5)
 
-# Quarto only warns of these; here they end the rendering. A kernel's own warnings,
-# which have a bar after the word, are not meant.
+# Quarto only warns of these; here they end the rendering.
 COMPLAINTS = re.compile(
-    r"Unable to resolve crossref|[Cc]itation \S+ not found|WARN(ING)?\b(?! \|)"
+    r"Unable to resolve crossref|[Cc]itation \S+ not found|WARN(ING)?\b"
 )
 
 

@@ -1,0 +1,12 @@
+-- Ends each page of Quarto's HTML book with a link to its executed notebook, which
+-- code/notebooks.py writes. The pages of `portable` have that link in their margin.
+function Pandoc(doc)
+  if not quarto then return end
+  local name = pandoc.path.filename(quarto.doc.input_file):gsub("%.qmd$", ".ipynb")
+  local link = pandoc.Link("This page as an executed notebook", "/notebooks/" .. name, "", {
+    download = name,
+    noresolveinput = "true",  -- it is not there yet, and Quarto would warn of that
+  })
+  doc.blocks:insert(pandoc.Div(pandoc.Para(link), { class = "notebook" }))
+  return doc
+end

@@ -1,0 +1,185 @@
+"""The book by Quarto and by ``portable`` says the same. Skipped where Quarto is not."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from difflib import unified_diff
+from functools import cache
+from pathlib import Path
+
+import pytest
+from bs4 import BeautifulSoup, Tag
+from pypdf import PdfReader
+
+from conftest import ROOT, bookmarks, lost_links, page, pdf_text, remote_requests, words
+from portable.project import read_project
+
+pytestmark = pytest.mark.skipif(
+    not shutil.which("quarto"), reason="quarto is not on the PATH"
+)
+PAGES = [source.removesuffix(".qmd") for source in read_project(ROOT).sources]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with the files of this one, and nothing else."""
+    root = tmp_path_factory.mktemp("quarto") / "clone"
+    git(ROOT, "clone", "--quiet", "--no-checkout", ROOT, root)
+    names = git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard")
+    for name in filter(None, names.splitlines()):
+        if (ROOT / name).exists():  # it may be deleted and not committed
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, root / name)
+    git(root, "add", "--all")
+    return root
+
+
+@pytest.fixture(scope="module")
+def log(clone: Path) -> str:
+    """What ``make report`` runs says, where it finds Quarto."""
+    done = subprocess.run(
+        [sys.executable, "-m", "portable", "--renderer", "quarto", clone],
+        env=os.environ | {"HW2_TRAIN": "never", "PYTHONPATH": str(clone / "code")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def ours(clone: Path, log: str) -> Path:
+    """Quarto's book."""
+    return clone / "_book"
+
+
+def git(folder: Path, *arguments: str | Path) -> str:
+    done = subprocess.run(
+        ["git", "-C", folder, *arguments], check=True, capture_output=True, text=True
+    )
+    return done.stdout
+
+
+def test_quarto_warns_of_nothing(log: str) -> None:
+    assert [
+        line for line in log.splitlines() if re.search("warn|error", line, re.I)
+    ] == []
+
+
+def test_nothing_is_left_beside_the_book(clone: Path, log: str) -> None:
+    assert [
+        line for line in git(clone, "status", "--short").splitlines() if line[1] != " "
+    ] == []
+    made = {path.name for path in clone.iterdir()}
+    assert made - set(os.listdir(ROOT)) <= {"_book", ".quarto", ".git"}
+
+
+def test_quartos_pages_are_whole(ours: Path) -> None:
+    assert lost_links(ours) == []
+    assert remote_requests(ours) == []
+    for name in PAGES:
+        (notebook,) = page(ours / f"{name}.html").select(".notebook a")
+        assert (ours / f"{name}.html").parent.joinpath(str(notebook["href"])).is_file()
+        assert page(ours / f"{name}.html").select("a[href$='report.pdf']")
+
+
+# What is compared
+
+
+def shown(path: Path) -> Tag:
+    """What a page says, without the frame around it and what is a matter of looks."""
+    main = BeautifulSoup(path.read_text(), "html.parser").select_one("main")
+    assert main
+    frame = "nav, button, .notebook, .title:not(h1), annotation, details > summary"
+    hidden = "[style*='display: none']"  # the references, on every page of Quarto's
+    book_title = "#title-block-header" if path.name == "index.html" else "no-element"
+    for element in main.select(f"{frame}, {hidden}, {book_title}"):
+        element.decompose()
+    for link in main.select("a[href]"):  # one to a chapter may name its heading or not
+        file, _, label = str(link["href"]).removeprefix("./").partition("#")
+        link["href"] = (
+            file if label and begins(path.parent / file, label) else link["href"]
+        )
+    return main
+
+
+@cache
+def begins(path: Path, label: str) -> bool:
+    """Whether a label is that of the first heading of a page."""
+    place = page(path).find(id=label) if path.is_file() else None
+    return isinstance(place, Tag) and bool(
+        place.select("h1") or place.find_parent("h1")
+    )
+
+
+def said(element: Tag) -> str:
+    """The words of an element, in the spelling that both renderings are brought to."""
+    text = words(element.get_text().replace("\u2060", "").replace("\u200b", ""))
+    return re.sub(r"(Appendix [A-Z]) — ", r"\1 ", text)
+
+
+def texts(selector: str) -> Callable[[Tag], list[str]]:
+    return lambda main: [said(element) for element in main.select(selector)]
+
+
+def links(main: Tag) -> list[str]:
+    return [
+        f"{said(link)} -> {str(link['href']).removeprefix('./')}"
+        for link in main.select("a[href]:not(pre a)")
+    ]
+
+
+def numbered(main: Tag) -> list[str]:
+    """The labels of the equations, with their numbers."""
+    found = []
+    for place in main.select("[id^='eq-']"):
+        number = re.findall(r"\(([A-Z\d]+\.\d+)\)", place.get_text())
+        found.append(f"{place['id']} {number}")
+    return found
+
+
+def pictures(main: Tag) -> list[str]:
+    return [words(str(image.get("alt"))) for image in main.select("img")]
+
+
+KINDS: dict[str, Callable[[Tag], list[str]]] = {
+    "headings": texts("h1, h2, h3, h4"),
+    "captions": texts("figcaption"),
+    "equations": numbered,
+    "theorems": texts(".theorem-title"),
+    "links": links,
+    "citations": texts(".citation"),
+    "references": texts(".csl-entry"),
+    "code": texts("pre"),
+    "tables": texts("td, th"),
+    "prose": texts("p, li, blockquote"),
+    "pictures": pictures,
+}
+
+
+def lines_of(book: Path, name: str) -> Iterator[str]:
+    main = shown(book / f"{name}.html")
+    for kind, find in KINDS.items():
+        for text in find(main):
+            yield f"{kind}: {text}"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_both_say_the_same(ours: Path, book: Path, name: str) -> None:
+    one, other = (list(lines_of(folder, name)) for folder in (ours, book))
+    assert len(one) > 5
+    different = "\n".join(unified_diff(one, other, "quarto", "portable", n=0))
+    assert one == other, different
+
+
+def test_both_pdfs_say_the_same(ours: Path, book: Path) -> None:
+    readers = [PdfReader(folder / "report.pdf") for folder in (ours, book)]
+    one, other = (bookmarks(reader) for reader in readers)
+    assert one == other
+    label = r"\b(?:Figure|Table|Theorem|Lemma|Corollary|Proposition) [A\d]\.\d+"
+    one, other = (sorted(re.findall(label, pdf_text(reader))) for reader in readers)
+    assert one == other and len(one) > 100
