@@ -374,9 +374,9 @@ def validated(
 class Speed:
     """What is timed."""
 
-    reviews: int = 128  # of the training half, drawn once
+    reviews: int = 512  # of the training half, drawn once
     max_tokens: int = 256  # for encoding; sentence-transformers' own limit
-    epoch_reviews: int = 128
+    epoch_reviews: int = 512  # several batches, whose reviews can be of like length
     epoch_tokens: int = 512  # for an epoch; the notebook's limit
     step_reviews: int = 64  # the first of those, for a step of training
     rounds: int = 2  # of all ways in turn: a machine can be slow for seconds
