@@ -57,4 +57,4 @@ latex:
 	fi
 
 clean:
-	rm -rf _book records/.[a-z]* .quarto .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf _book _draft _freeze records/.[a-z]* .quarto .pytest_cache .mypy_cache .ruff_cache .hypothesis

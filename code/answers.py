@@ -3,7 +3,8 @@
 It reads the page "Answers at a glance" as a reader does: the table rows under the
 heading of each problem, with the link to the place where the answer stands, and finds
 the page of that place in the PDF. Quarto and ``portable`` run it after rendering, with
-the book's folder in the variable ``QUARTO_PROJECT_OUTPUT_DIR``.
+the book's folder in the variable ``QUARTO_PROJECT_OUTPUT_DIR``, and
+``QUARTO_PROJECT_RENDER_ALL`` where that was the whole book, not a page of it.
 """
 
 import json
@@ -121,6 +122,7 @@ def _pages(pdf: Path, links: list[str]) -> dict[str, int | None]:
 
 if __name__ == "__main__":
     book = Path(os.environ["QUARTO_PROJECT_OUTPUT_DIR"])
-    if (book / "report.html").exists():  # not where the PDF alone was asked for
+    # Not after a page alone, which the PDF may not fit, nor after the PDF alone.
+    if "QUARTO_PROJECT_RENDER_ALL" in os.environ and (book / "report.html").exists():
         text = json.dumps(answers(book), indent=1, ensure_ascii=False)
         (book / "answers.json").write_text(text + "\n")

@@ -1,7 +1,8 @@
--- Ends each page of Quarto's HTML book with a link to its executed notebook, which
--- code/notebooks.py writes. The pages of `portable` have that link in their margin.
+-- Ends each page of Quarto's HTML book, but not of a draft, with a link to its executed
+-- notebook, which code/notebooks.py writes when the whole book is rendered. The pages of
+-- `portable` have that link in their margin.
 function Pandoc(doc)
-  if not quarto then return end
+  if not quarto or os.getenv("QUARTO_PROFILE") == "draft" then return end
   local name = pandoc.path.filename(quarto.doc.input_file):gsub("%.qmd$", ".ipynb")
   local link = pandoc.Link("This page as an executed notebook", "/notebooks/" .. name, "", {
     download = name,

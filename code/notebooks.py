@@ -1,9 +1,10 @@
 """Writes each chapter as an executed notebook to ``notebooks`` beside Quarto's book.
 
-Quarto runs it after rendering, with the book's folder in the variable
-``QUARTO_PROJECT_OUTPUT_DIR``, and what was written in ``QUARTO_PROJECT_OUTPUT_FILES``.
-It does its work where the whole book was rendered to HTML, whose pages link to the
-notebooks, and not for a draft; ``portable`` writes them itself.
+Quarto runs it after rendering, and says by environment variables what it rendered. The
+notebooks are put into the book's folder (``QUARTO_PROJECT_OUTPUT_DIR``) only where that
+was the whole book (``QUARTO_PROJECT_RENDER_ALL``), to HTML, whose pages link to them
+(``QUARTO_PROJECT_OUTPUT_FILES``), and no draft (``QUARTO_PROFILE``). ``portable``, which
+sets none but the first two, writes its notebooks itself.
 """
 
 import os

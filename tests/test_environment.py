@@ -1,11 +1,13 @@
 """What is pinned is installed, and conda, pip and the workflow install the same."""
 
 import tomllib
-from importlib.metadata import version
+from importlib.metadata import requires, version
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from conftest import ROOT
 
@@ -37,6 +39,22 @@ def test_constraints_hold_the_pins() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     constraints = {line.replace("_", "-").lower() for line in lines}
     assert {pin.replace("_", "-").lower() for pin in pinned()} <= constraints
+
+
+def test_constraints_hold_what_the_pins_pull_in() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    held = {canonicalize_name(line.split("==")[0]) for line in lines if "==" in line}
+    todo = [pin.partition("==")[0] for pin in pinned()]
+    seen = set()
+    while todo:
+        name = canonicalize_name(todo.pop())
+        if name not in seen:
+            seen.add(name)
+            found = [Requirement(text) for text in requires(name) or []]
+            here = {"extra": ""}
+            todo += [r.name for r in found if not r.marker or r.marker.evaluate(here)]
+    assert len(seen) > 50
+    assert seen <= held
 
 
 def test_the_workflow_renders_with_quarto_and_publishes() -> None:

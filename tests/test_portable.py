@@ -596,8 +596,8 @@ def test_a_python_without_the_dependencies_is_refused(tmp_path: Path) -> None:
         [sys.executable, "-m", "portable", root], capture_output=True, text=True
     )
     assert done.returncode == 1 and done.stderr == (
-        f"error: {sys.executable} lacks no-such-one, nor_this; in {root}, run "
-        f"{sys.executable} -m pip install -c constraints.txt -e .\n"
+        f"error: {sys.executable} lacks no-such-one, nor_this; run "
+        f"{sys.executable} -m pip install --editable {root}\n"
     )
 
 

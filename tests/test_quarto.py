@@ -179,7 +179,8 @@ def test_both_say_the_same(by_quarto: Path, book: Path, name: str) -> None:
 def test_both_pdfs_say_the_same(by_quarto: Path, book: Path) -> None:
     readers = [PdfReader(folder / "report.pdf") for folder in (by_quarto, book)]
     one, other = (bookmarks(reader) for reader in readers)
-    assert one == other
+    assert [title for title in one if title != "Appendices"] == other  # a part
     label = r"\b(?:Figure|Table|Theorem|Lemma|Corollary|Proposition) [A\d]\.\d+"
-    one, other = (sorted(re.findall(label, pdf_text(reader))) for reader in readers)
-    assert one == other and len(one) > 100
+    # Quarto repeats the caption of a table on its next page.
+    found, same = (set(re.findall(label, pdf_text(reader))) for reader in readers)
+    assert found == same and len(found) > 50

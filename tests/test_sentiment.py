@@ -659,7 +659,7 @@ def test_search_reads_no_test_review(
 
 def test_a_climb_keeps_what_gains_and_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     """By rates, of which each gives a known number of right verdicts out of ten."""
-    hits = {0.0: 5, 1.0: 7, 2.0: 8, 3.0: 8, 4.0: 3, 5.0: 9}
+    hits = {0.0: 5, 0.5: 6, 1.0: 7, 2.0: 8, 3.0: 8, 4.0: 3, 5.0: 9}
     seen = []
 
     def validated(recipe: sentiment.Config, *_: object) -> Any:
@@ -670,6 +670,7 @@ def test_a_climb_keeps_what_gains_and_stops(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(studies, "validated", validated)
     ideas: dict[str, dict[str, Any]] = {
+        "a little": {"lr": 0.5},
         "gains": {"lr": 1.0, "dropout": 0.5},
         "too little": {"lr": 2.0, "dropout": 0.1},
         "as little": {"lr": 3.0},
@@ -678,13 +679,17 @@ def test_a_climb_keeps_what_gains_and_stops(monkeypatch: pytest.MonkeyPatch) -> 
     }
     climb = studies.Climb(sentiment.Config(lr=0.0), ideas, gain=0.15)
     found = studies.climb(climb, Checkpoint())
-    assert seen == [(0.0, 0.25), (1.0, 0.5), (2.0, 0.1), (3.0, 0.5), (4.0, 0.5)]
+    assert seen[:3] == [(0.0, 0.25), (0.5, 0.25), (1.0, 0.5)]
+    assert seen[3:] == [(2.0, 0.1), (3.0, 0.5), (4.0, 0.5)]
     assert list(found.metrics) == ["start", *list(ideas)[:-1], "taken"]
     assert found.predictions.keys() == {*found.metrics, "labels"} - {"taken"}
     assert found.metrics["taken"] == ideas["gains"]
 
 
-def test_the_frozen_recipe_is_what_the_climb_found() -> None:
+def test_the_frozen_recipe_is_what_the_climb_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HW2_TRAIN", "never")
     climb = records.run("sentiment-climb", *studies.RUNS["sentiment-climb"])
     found = dataclasses.replace(studies.FIRST, **climb.metrics["taken"])
     assert dataclasses.replace(sentiment.RUNS["sentiment-frozen"], seeds=1) == found

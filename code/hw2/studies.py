@@ -1,8 +1,9 @@
 """What problem 5 is compared with, and what its choices rest on.
 
 ``survey`` looks at the reviews, ``tfidf`` is a baseline without a network, ``padding``
-compares reading the padding with not reading it, ``search`` changes the recipe of the
-frozen encoder's head, and ``speed`` measures what storing the encoder's states saves.
+compares reading the padding with not reading it, ``search`` changes the first recipe of
+the frozen encoder's head in one thing at a time, ``climb`` betters it idea by idea, and
+``speed`` measures what storing the encoder's states saves.
 """
 
 import tempfile

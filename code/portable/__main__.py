@@ -55,7 +55,8 @@ def render_book(root: Path, wanted: str | None) -> None:
     pages = len(PdfReader(project.output / project.pdf_name).pages)
     print(f"{output / 'index.html'}")
     print(f"{output / project.pdf_name}  {pages} pages")
-    print(f"{output / 'notebooks'}  {len(project.sources)} notebooks")
+    notebooks = list((project.output / "notebooks").glob("*.ipynb"))
+    print(f"{output / 'notebooks'}  {len(notebooks)} notebooks")
     print(f"rendered with {renderer} in {seconds:.0f} s")
 
 

@@ -115,7 +115,11 @@ def _post_render(project: Project, out: Path) -> None:
         done = subprocess.run(
             [sys.executable, script],
             cwd=project.root,
-            env={**os.environ, "QUARTO_PROJECT_OUTPUT_DIR": str(out)},
+            env={
+                **os.environ,
+                "QUARTO_PROJECT_OUTPUT_DIR": str(out),
+                "QUARTO_PROJECT_RENDER_ALL": "1",
+            },
             capture_output=True,
             text=True,
         )

@@ -38,7 +38,7 @@ def find_quarto() -> str | None:
 def render_with_quarto(root: Path) -> None:
     """Runs ``quarto render`` in ``root`` with this Python, showing what it prints.
 
-    Raises ``RenderError`` where it fails or leaves a reference or citation open.
+    Raises ``RenderError`` where it fails or warns.
     """
     complaints = []
     with subprocess.Popen(

@@ -16,15 +16,14 @@ def check_python(root: Path) -> None:
     versions nothing is asked here.
     """
     path = root / "pyproject.toml"
-    if not path.exists():
-        return
-    entries = tomllib.loads(path.read_text())["project"]["dependencies"]
+    text = path.read_text() if path.exists() else ""
+    entries = tomllib.loads(text).get("project", {}).get("dependencies", [])
     names = [re.split(r"[^\w.-]", entry)[0] for entry in entries]
     missing = [name for name in names if not _installed(name)]
     if missing:
         raise RenderError(
-            f"{sys.executable} lacks {', '.join(missing)}; in {root}, run "
-            f"{sys.executable} -m pip install -c constraints.txt -e ."
+            f"{sys.executable} lacks {', '.join(missing)}; run "
+            f"{sys.executable} -m pip install --editable {root}"
         )
 
 
