@@ -3,8 +3,8 @@
 Quarto runs it after rendering, and says by environment variables what it rendered. The
 notebooks are put into the book's folder (``QUARTO_PROJECT_OUTPUT_DIR``) only where that
 was the whole book (``QUARTO_PROJECT_RENDER_ALL``), to HTML, whose pages link to them
-(``QUARTO_PROJECT_OUTPUT_FILES``), and no draft (``QUARTO_PROFILE``). ``portable``, which
-sets none but the first two, writes its notebooks itself.
+(``QUARTO_PROJECT_OUTPUT_FILES``), not a draft (``QUARTO_PROFILE``). ``portable`` itself
+sets none but the first two, and writes the notebooks in its own way.
 """
 
 import os
