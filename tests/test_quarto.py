@@ -67,9 +67,8 @@ def git(folder: Path, *arguments: str | Path) -> str:
 
 
 def test_quarto_warns_of_nothing(log: str) -> None:
-    assert [
-        line for line in log.splitlines() if re.search("warn|error", line, re.I)
-    ] == []
+    lines = re.sub(r"'(fig|tbl)-[\w-]+'", "", log).splitlines()  # but labels of cells
+    assert [line for line in lines if re.search("warn|error", line, re.I)] == []
 
 
 def test_nothing_is_left_beside_the_book(clone: Path, log: str) -> None:
