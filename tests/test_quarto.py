@@ -26,8 +26,8 @@ PAGES = [source.removesuffix(".qmd") for source in read_project(ROOT).sources]
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with the files of this one, and nothing else."""
-    root = tmp_path_factory.mktemp("quarto") / "clone"
-    git(ROOT, "clone", "--quiet", "--no-checkout", ROOT, root)
+    root = tmp_path_factory.mktemp("clone")
+    git(root, "init", "--quiet")
     names = git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard")
     for name in filter(None, names.splitlines()):
         if (ROOT / name).exists():  # it may be deleted and not committed
@@ -99,10 +99,9 @@ def shown(path: Path) -> Tag:
     for element in main.select(f"{frame}, {hidden}, {book_title}"):
         element.decompose()
     for link in main.select("a[href]"):  # one to a chapter may name its heading or not
-        file, _, label = str(link["href"]).removeprefix("./").partition("#")
-        link["href"] = (
-            file if label and begins(path.parent / file, label) else link["href"]
-        )
+        href = str(link["href"]).removeprefix("./")
+        file, _, label = href.partition("#")
+        link["href"] = file if label and begins(path.parent / file, label) else href
     return main
 
 
@@ -127,8 +126,7 @@ def texts(selector: str) -> Callable[[Tag], list[str]]:
 
 def links(main: Tag) -> list[str]:
     return [
-        f"{said(link)} -> {str(link['href']).removeprefix('./')}"
-        for link in main.select("a[href]:not(pre a)")
+        f"{said(link)} -> {link['href']}" for link in main.select("a[href]:not(pre a)")
     ]
 
 
