@@ -1,5 +1,14 @@
-"""Answers to the five problems of the homework, one module a problem.
+"""Answers to the five problems of the homework.
 
-``recurrence``, ``attention``, ``linear_attention``, ``vit`` and ``sentiment`` answer
-the problems; ``data``, ``training``, ``records`` and ``figures`` are what they share.
+``recurrence``, ``attention``, ``linear_attention`` with its ``scaling``, ``vit`` and
+``sentiment`` answer the problems; ``data``, ``training``, ``evaluation`` and
+``figures`` are what they share; ``runs`` lists what is recorded.
 """
+
+from pathlib import Path
+
+# What the package ``recorded`` has to know of this one (see recorded/home.py).
+RECORDS = Path(__file__).parents[2] / "records"
+VERSIONS = ("torch", "accelerate", "numpy", "transformers", "tokenizers", "scipy")
+KEEPERS = ("hw2",)  # this module: where a record is kept has no part in a result
+COMMAND = "make record RUN={}"

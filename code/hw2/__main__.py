@@ -15,30 +15,11 @@ from typing import Any
 
 import torch
 
-from hw2 import linear_attention, records, sentiment, studies, vit
+import hw2
+import recorded
 from hw2.data import MissingData
-from hw2.provenance import fingerprint
-from hw2.records import Experiment, Run, StaleRecord, TamperedRecord
-
-RUNS: dict[str, tuple[Experiment, Any]] = {
-    name: (experiment, config)
-    for experiment, runs in (
-        (linear_attention.experiment, linear_attention.RUNS),
-        (vit.experiment, vit.RUNS),
-        (vit.ablate, vit.ABLATIONS),
-        (sentiment.experiment, sentiment.RUNS),
-    )
-    for name, config in runs.items()
-} | studies.RUNS
-
-ON_ACCELERATOR: dict[str, tuple[Experiment, Any]] = {
-    name: (experiment, config)
-    for experiment, runs in (
-        (vit.experiment, vit.LARGE),
-        (sentiment.experiment_bert_base, sentiment.LARGE),
-    )
-    for name, config in runs.items()
-}
+from hw2.runs import LARGE, RUNS
+from recorded import Experiment, Run, StaleRecord, TamperedRecord, Tensors, fingerprint
 
 DIFFERS = "DIFFERS"
 COLUMNS = "{:18} {:16} {:>10} {:>10} {:>10} {:>10}  {}"
@@ -71,13 +52,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def everything() -> dict[str, tuple[Experiment, Any]]:
-    return RUNS | ON_ACCELERATOR
+    return RUNS | LARGE
 
 
 def record(names: list[str]) -> int:
     """Make what is stale or missing, and say what each record gives."""
     for name in names:
-        run = records.run(name, *everything()[name])
+        run = recorded.run(name, *everything()[name])
         scores = ", ".join(f"{what} {s.value:.4f}" for what, s in run.scores.items())
         print(f"{name}: {run.date}, {run.seconds:.0f} s, {run.hardware}; {scores}")
     return 0
@@ -87,12 +68,12 @@ def reproduce(names: list[str]) -> int:
     """Make each run again and print how far it is from its record; 1 if too far."""
     head = ("run", "score", "recorded", "reproduced", "difference", "tolerance")
     lines = [COLUMNS.format(*head, "verdict")]
-    recorded = [_recorded(name) for name in names]  # all, before the first is made
-    scratch = records.RECORDS / ".reproduced"
-    for stored in (scratch, records.RECORDS / ".states"):
+    known = [_recorded(name) for name in names]  # all, before the first is made
+    scratch = hw2.RECORDS / ".reproduced"
+    for stored in (scratch, hw2.RECORDS / ".states"):
         shutil.rmtree(stored, ignore_errors=True)
-    for run in recorded:
-        made = records.make(scratch / run.name, *everything()[run.name])
+    for run in known:
+        made = recorded.make(scratch / run.name, *everything()[run.name])
         lines += [COLUMNS.format(*row) for row in compare(run, made)]
     shutil.rmtree(scratch)
     print("\n".join(lines))
@@ -102,7 +83,7 @@ def reproduce(names: list[str]) -> int:
 def _recorded(name: str) -> Run:
     experiment, config = everything()[name]
     now = fingerprint(experiment, config)
-    run, changes = records.recorded_run(records.RECORDS / name, experiment, now)
+    run, changes = recorded.recorded_run(hw2.RECORDS / name, experiment, now)
     if not run:
         raise StaleRecord(
             f"run {name} can't be compared with its record: {'; '.join(changes)}. "
@@ -130,7 +111,7 @@ def compare(recorded: Run, made: Run) -> Iterator[tuple[str, ...]]:
         )
 
 
-def _same(one: records.Tensors, other: records.Tensors) -> bool:
+def _same(one: Tensors, other: Tensors) -> bool:
     return one.keys() == other.keys() and all(
         torch.equal(tensor, other[name]) for name, tensor in one.items()
     )

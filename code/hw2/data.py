@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from hw2.provenance import incidental
+from recorded import incidental
 
 Split = Literal["train", "test"]
 

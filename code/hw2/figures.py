@@ -1,7 +1,8 @@
-"""What the chapters share in showing things: figures in one style, tables,
-formulas, code."""
+"""What the chapters share in showing things: figures in one style, tables, formulas,
+code, numbers, and the line that says which run they are from."""
 
 import inspect
+import math
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 from cycler import cycler
 from IPython.display import Markdown
+
+from recorded import Run
 
 # Okabe and Ito's palette, told apart by readers with any kind of colour vision.
 # https://jfly.uni-koeln.de/color/
@@ -95,3 +98,35 @@ def source(*objects: Any) -> Markdown:
         textwrap.dedent(inspect.getsource(item)).rstrip() for item in objects
     )
     return Markdown(f"```python\n{text}\n```")
+
+
+def signed(number: float, digits: int = 2) -> str:
+    """A number with its sign, and a minus that is one."""
+    return f"{number:+.{digits}f}".replace("-", "−")
+
+
+def p_value(p: float) -> str:
+    """The p-value of a test as a formula: its digits, or a power of ten above it."""
+    if p > 1e-3:
+        return f"${p:.2g}$"
+    return f"$< 10^{{{math.ceil(math.log10(max(p, 1e-300)))}}}$"
+
+
+def seeds(run: Run) -> str:
+    """The seeds of a run, as text."""
+    options = run.config.get("recipe", {}) | run.config
+    if options.get("seeds", 1) > 1:
+        return f"seeds 0 to {options['seeds'] - 1}"
+    known = "seed" in options or "seeds" in options
+    return f"seed {options.get('seed', 0)}" if known else "no seed"
+
+
+def note(*runs: Run) -> Markdown:
+    """The lines under what is shown of runs: which, when, where, how long."""
+    return Markdown(
+        " ".join(
+            f"[*Run `{run.name}` of {run.date}: {run.hardware}, {seeds(run)}, "
+            f"{run.seconds:.0f} s, @tbl-records.*]{{.record}}"
+            for run in runs
+        )
+    )

@@ -1,6 +1,6 @@
 """Runs that take minutes are recorded, and a record is used only while it is true.
 
-A record is a folder of ``records/``, which appears when all its files are on the disk:
+A record is a folder, which appears when all its files are on the disk:
 
 - ``run.json``: the fingerprint (see ``provenance``), date, machine, seconds, versions,
   the metrics, and the scores;
@@ -8,10 +8,10 @@ A record is a folder of ``records/``, which appears when all its files are on th
 - ``weights.safetensors``, if the run trains a model;
 - ``SHA256SUMS`` of all of these, which ``sha256sum --check`` reads, too.
 
-A run without a record, or with a stale one, is made where it is asked for, unless the
-variable ``HW2_TRAIN`` is ``never``; then it is an error. A run that is stopped, by
-whatever, goes on from its last checkpoint when it is asked for again on the same
-machine with the same libraries.
+A run without a record, or with a stale one, is made where it is asked for, unless a
+variable of the environment, ``HW2_TRAIN`` for a package ``hw2``, is ``never``; then it
+is an error. A run that is stopped, by whatever, goes on from its last checkpoint when
+it is asked for again on the same machine with the same libraries.
 """
 
 import datetime
@@ -23,7 +23,6 @@ import platform
 import re
 import shutil
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -32,14 +31,17 @@ from typing import Any, NamedTuple
 
 import torch
 from filelock import FileLock
-from IPython.display import Markdown
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from hw2.provenance import Fingerprint, differences, edited_since_import, fingerprint
-
-RECORDS = Path(__file__).parents[2] / "records"
-INTERVAL = 30.0  # seconds of work between two checkpoints
+from recorded.checkpoint import Checkpoint, first_process, flush
+from recorded.home import home
+from recorded.provenance import (
+    Fingerprint,
+    differences,
+    edited_since_import,
+    fingerprint,
+)
 
 Metrics = dict[str, Any]
 Tensors = dict[str, torch.Tensor]
@@ -69,61 +71,6 @@ class StaleRecord(RuntimeError):
 
 class TamperedRecord(RuntimeError):
     """A record that is not what was written."""
-
-
-class Checkpoint:
-    """Where a run goes on that was stopped: the last state of each of its stages.
-
-    Without a folder nothing is kept.
-    """
-
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder
-        self._start = self._saved = time.perf_counter()
-        if folder:
-            # Work that was done before, and was not lost, counts as done by this run.
-            spent = [self._read(path)["spent"] for path in folder.glob("*.pt")]
-            self._start -= max(spent, default=0.0)
-
-    @property
-    def seconds(self) -> float:
-        """The time that the run has taken, with that up to its last interruption."""
-        return time.perf_counter() - self._start
-
-    def due(self) -> bool:
-        """Whether ``INTERVAL`` has passed since the last ``save``."""
-        return time.perf_counter() - self._saved >= INTERVAL
-
-    def save(self, stage: str, state: dict[str, Any]) -> None:
-        """Keep the state of a stage: numbers, texts and tensors, in lists and dicts."""
-        if self.folder and _first():
-            content = {"state": state, "spent": self.seconds}
-            self.folder.mkdir(parents=True, exist_ok=True)
-            draft = self.folder / f"{stage}.draft"
-            torch.save(content, draft)
-            flush(draft)
-            os.replace(draft, self.folder / f"{stage}.pt")
-            flush(self.folder)
-        self._saved = time.perf_counter()
-
-    def load(self, stage: str) -> dict[str, Any] | None:
-        """The state that was last kept of a stage, if there is one."""
-        path = self.folder / f"{stage}.pt" if self.folder else None
-        if not path or not path.exists():
-            return None
-        state: dict[str, Any] = self._read(path, mmap=False)["state"]
-        return state
-
-    @staticmethod
-    def _read(path: Path, mmap: bool = True) -> dict[str, Any]:
-        try:
-            # Tensors and plain values only: nothing in the file is run.
-            content: dict[str, Any] = torch.load(path, mmap=mmap, weights_only=True)
-        except Exception as error:
-            raise RuntimeError(
-                f"checkpoint {path} can't be read ({error}); delete it to begin again"
-            ) from error
-        return content
 
 
 Experiment = Callable[[Any, Checkpoint], Outcome]
@@ -159,53 +106,45 @@ class Run:
     def config(self) -> dict[str, Any]:
         return self.fingerprint.config
 
-    @property
-    def seeds(self) -> str:
-        """The seeds of a run, as text."""
-        options = self.config.get("recipe", {}) | self.config
-        if options.get("seeds", 1) > 1:
-            return f"seeds 0 to {options['seeds'] - 1}"
-        known = "seed" in options or "seeds" in options
-        return f"seed {options.get('seed', 0)}" if known else "no seed"
-
-    def note(self) -> Markdown:
-        """The line under what is shown of a run: which run, when, where, how long."""
-        return Markdown(
-            f"[*Run `{self.name}` of {self.date}: {self.hardware}, {self.seeds}, "
-            f"{self.seconds:.0f} s, @tbl-records.*]{{.record}}"
-        )
-
 
 def run(name: str, experiment: Experiment, config: Any) -> Run:
     """The run of ``experiment`` with ``config``: from its record, else made now.
 
     ``config`` is a dataclass of JSON values. Raises ``TamperedRecord`` for a record
     that is not as it was written, ``StaleRecord`` where the run would have to be made
-    and ``HW2_TRAIN`` is ``never``, ``ValueError`` for a ``name`` or an ``HW2_TRAIN``
-    that is none of those expected.
+    and that is forbidden, ``ValueError`` for a ``name``, or a value of the variable
+    that forbids it, that is none of those expected, and where the package of
+    ``experiment`` has no ``RECORDS``.
     """
+    kept = home(experiment)
+    if not kept.records:
+        raise ValueError(f"{experiment.__module__} is of a package without RECORDS")
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
         raise ValueError(f"name is {name!r}, expected small letters, digits, hyphens")
-    train = os.environ.get("HW2_TRAIN") or "stale"
+    train = os.environ.get(kept.variable) or "stale"
     if train not in ("stale", "never"):
-        raise ValueError(f"HW2_TRAIN is {train!r}, expected 'stale' or 'never'")
+        raise ValueError(f"{kept.variable} is {train!r}, expected 'stale' or 'never'")
     now = fingerprint(experiment, config)
-    recorded, changes = recorded_run(RECORDS / name, experiment, now)
+    folder = kept.records / name
+    recorded, changes = recorded_run(folder, experiment, now)
     if recorded:
         return recorded
     if train == "never":
         raise StaleRecord(
             f"run {name} can't be taken from its record: {'; '.join(changes)}. "
-            f"HW2_TRAIN is never, so it is not made here; make record RUN={name} does"
+            f"{kept.variable} is never, so it is not made here; "
+            f"{kept.command.format(name)} does"
         )
     print(f"run {name} is made: {'; '.join(changes)}", file=sys.stderr, flush=True)
-    if not _first():
-        return make(RECORDS / name, experiment, config)
-    RECORDS.mkdir(exist_ok=True)
-    with FileLock(RECORDS / f".{name}.lock"):  # released even when a process is killed
+    if not first_process():
+        return make(folder, experiment, config)
+    kept.records.mkdir(exist_ok=True)
+    with FileLock(
+        kept.records / f".{name}.lock"
+    ):  # released even when a process is killed
         # Another process may have made it meanwhile.
-        recorded, _ = recorded_run(RECORDS / name, experiment, now)
-        return recorded or make(RECORDS / name, experiment, config)
+        recorded, _ = recorded_run(folder, experiment, now)
+        return recorded or make(folder, experiment, config)
 
 
 def recorded_run(
@@ -267,13 +206,13 @@ def make(folder: Path, experiment: Experiment, config: Any) -> Run:
         "key": now.key,
         "fingerprint": now._asdict(),
         "hardware": _hardware(),
-        "versions": _versions(),
+        "versions": _versions(home(experiment).versions),
     }
     # What another machine or library had begun would not end as if it had gone on.
     unfinished = folder.parent / ".unfinished" / folder.name
     checkpoint = Checkpoint(unfinished / _sha256(json.dumps(about).encode())[:16])
     outcome = experiment(config, checkpoint)
-    if not _first():
+    if not first_process():
         sys.exit(0)
     scores = _scores(experiment, outcome.predictions)
     for name, score in scores.items():
@@ -333,15 +272,6 @@ def read(folder: Path) -> Run:
     return run
 
 
-def part(tensors: Tensors, prefix: str) -> Tensors:
-    """The tensors whose names begin with ``prefix``, by what follows it."""
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(prefix)
-    }
-
-
 def _scores(experiment: Experiment, predictions: Tensors) -> Scores:
     """What ``scored_by`` said is computed from a run's predictions."""
     scores: Scores = experiment.score(predictions)  # type: ignore[attr-defined]
@@ -351,7 +281,7 @@ def _scores(experiment: Experiment, predictions: Tensors) -> Scores:
 def _tampered(folder: Path, why: str) -> TamperedRecord:
     return TamperedRecord(
         f"{folder} is not as it was recorded: {why}. Get it back from git, or delete "
-        f"it and say make record RUN={folder.name}"
+        "it, and it is made again"
     )
 
 
@@ -375,26 +305,11 @@ def _put(folder: Path, files: dict[str, bytes], beside: Path) -> None:
     flush(folder.parent)
 
 
-def flush(path: Path) -> None:
-    """Have the disk keep what was written, should the power fail."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _first() -> bool:
-    """Whether this is the only process, or the first of those that were launched."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _versions() -> dict[str, str]:
-    packages = ("torch", "accelerate", "numpy", "transformers", "tokenizers", "scipy")
+def _versions(packages: tuple[str, ...]) -> dict[str, str]:
     return {"python": platform.python_version()} | {p: version(p) for p in packages}
 
 

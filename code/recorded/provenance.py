@@ -4,13 +4,15 @@ Code counts by what it does. From the function of a run, every function, class a
 constant of its package that it names is followed, and described by its syntax tree
 without comments, docstrings, annotations, layout, the texts of errors, and the place
 where it stands. So none of these changes a fingerprint, and a changed default, formula
-or constant does.
+or constant does. What another package defines is described by its whole path, and what
+this one defines by its name.
 
 This holds for modules that do nothing but define when they are imported, each name
 once; others are refused. Not seen is what has no name in the code: a function found by
 ``getattr`` or in a registry that decorators fill, a docstring or an annotation that is
-read while the program runs. ``incidental`` functions, and the modules that keep the
-results, are not followed.
+read while the program runs. Not followed are ``incidental`` functions, this package, as
+what keeps a result has no part in it, and the modules that the run's package names in
+its ``KEEPERS``.
 
 A constant whose name ends in ``DIGEST`` or ``DIGESTS`` says which data or weights the
 run reads. It counts as data, by its value.
@@ -25,20 +27,20 @@ import json
 import re
 import symtable
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from recorded.home import home, package_of
+
 _STARTED = time.time()
+OURS = __name__.partition(".")[0]  # this package
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# What keeps the results has no part in them, so these modules are not followed.
-KEEPERS = ("hw2.provenance", "hw2.records")
-
 
 class Fingerprint(NamedTuple):
-    """What of this project a run depends on.
+    """What of its package a run depends on.
 
     Libraries and machine do not count: a record names those that it was made with.
     """
@@ -60,9 +62,6 @@ def incidental(function: Function) -> Function:
     Such are a progress bar, or a search for files whose content is then verified.
     """
     return function
-
-
-_INCIDENTAL = f"{incidental.__module__}.{incidental.__qualname__}"
 
 
 def fingerprint(
@@ -116,7 +115,7 @@ def edited_since_import(function: Callable[..., Any], config: Any) -> list[str]:
 def _read(
     function: Callable[..., Any], config: Any, sources: Mapping[str, str]
 ) -> "_Reader":
-    reader = _Reader(function.__module__.partition(".")[0], sources)
+    reader = _Reader(package_of(function), home(function).keepers, sources)
     reader.read(reader.package)  # which is imported with its modules
     for item in (function, type(config)):
         if item.__module__ == "__main__" or "." in item.__qualname__:
@@ -143,6 +142,8 @@ class _Other(NamedTuple):
 
 _Target = _Definition | _Other | None  # None: a local name, or one of Python's
 
+_INCIDENTAL = _Definition(incidental.__module__, incidental.__qualname__)
+
 
 class _Module(NamedTuple):
     """The statement that defines each name, and what Python says of the names in it."""
@@ -162,8 +163,11 @@ class _Scope(NamedTuple):
 class _Reader:
     """Describes definitions of a package, and those that they name in turn."""
 
-    def __init__(self, package: str, sources: Mapping[str, str]) -> None:
+    def __init__(
+        self, package: str, keepers: Sequence[str], sources: Mapping[str, str]
+    ) -> None:
         self.package = package
+        self.keepers = keepers
         self.sources = sources
         self.code: dict[str, str] = {}
         self.data: dict[str, str] = {}
@@ -179,7 +183,7 @@ class _Reader:
             statement = self.read(module).statements[name]
             if re.search("DIGESTS?$", name):
                 self._add_data(name, statement)
-            elif module not in KEEPERS and not self._is_incidental(module, statement):
+            elif self._counts(module, statement):
                 scope = self._scope(module, statement)
                 effect = _Effect().visit(copy.deepcopy(statement))
                 what = self._describe(effect, scope)
@@ -236,11 +240,14 @@ class _Reader:
             if self.data.setdefault(f"{what} {item}".strip(), digest) != digest:
                 raise ValueError(f"{name} is defined by two modules")
 
-    def _is_incidental(self, module: str, statement: ast.stmt) -> bool:
+    def _counts(self, module: str, statement: ast.stmt) -> bool:
+        """Whether a result can depend on a definition."""
+        if module in self.keepers or module.partition(".")[0] == OURS:
+            return False
         scope = self._scope(module, statement)
         marks = getattr(statement, "decorator_list", [])
         found = [self._resolve(mark, scope) for mark in marks]
-        return any(target and ".".join(target) == _INCIDENTAL for target in found)
+        return not any(target == _INCIDENTAL for target in found)
 
     # What a name means
 
@@ -248,25 +255,25 @@ class _Reader:
         """What a name, or a name with a dot, stands for."""
         if isinstance(node, ast.Name):
             if node.id in scope.imports:
-                return self._member_if_ours(scope.imports[node.id])
+                return self._member_if_followed(scope.imports[node.id])
             if node.id in scope.outer:
                 return self._member(scope.module, node.id)
         if isinstance(node, ast.Attribute):
             base = self._resolve(node.value, scope)
             if isinstance(base, _Other):
-                return self._member_if_ours(_Other(f"{base.path}.{node.attr}"))
+                return self._member_if_followed(_Other(f"{base.path}.{node.attr}"))
         return None
 
     def _member(self, module: str, name: str) -> _Target:
         """What ``name`` stands for at the top of a module of the package."""
         statement = self.read(module).statements.get(name)
         if isinstance(statement, ast.Import | ast.ImportFrom):
-            return self._member_if_ours(_imports(statement)[name])
+            return self._member_if_followed(_imports(statement)[name])
         return _Definition(module, name) if statement else None
 
-    def _member_if_ours(self, target: _Other) -> _Target:
-        """A dotted name of the package as what it defines; any other as it is."""
-        if not self._ours(target.path) or self._is_module(target.path):
+    def _member_if_followed(self, target: _Other) -> _Target:
+        """A dotted name of the package, or of this one, as what it defines."""
+        if not self._is_followed(target.path) or self._is_module(target.path):
             return target
         module, _, name = target.path.rpartition(".")
         found = self._member(module, name)
@@ -274,8 +281,8 @@ class _Reader:
             raise ValueError(f"{module} does not define {name}")
         return found
 
-    def _ours(self, path: str) -> bool:
-        return path.partition(".")[0] == self.package
+    def _is_followed(self, path: str) -> bool:
+        return path.partition(".")[0] in (self.package, OURS)
 
     def _is_module(self, path: str) -> bool:
         try:
@@ -295,7 +302,7 @@ class _Reader:
         target = self._resolve(node, scope)
         if isinstance(target, _Definition):
             return ["Definition", self.name_of(target)]
-        if isinstance(target, _Other) and self._ours(target.path):
+        if isinstance(target, _Other) and self._is_followed(target.path):
             # A module as a value may be used for anything that it defines.
             names = self.read(target.path).statements
             named = (self._member(target.path, name) for name in names)

@@ -22,10 +22,10 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import BertModel, BertTokenizer
 from transformers.utils import logging
 
-from hw2 import data, records
-from hw2.provenance import incidental
-from hw2.records import Checkpoint
+import hw2
+from hw2 import data
 from hw2.training import advance, progress
+from recorded import Checkpoint, flush, incidental
 
 
 def pretrained(folder: Path) -> tuple[BertModel, BertTokenizer]:
@@ -157,7 +157,7 @@ def encode(
     width = encoder.config.hidden_size
     starts = torch.tensor([0, *(len(row) for row in ids)]).cumsum(0)
     parts = batches(starts.diff(), size)
-    folder = (root or records.RECORDS / ".states") / _key(encoder, ids, size)
+    folder = (root or hw2.RECORDS / ".states") / _key(encoder, ids, size)
     folder.mkdir(parents=True, exist_ok=True)
     kept = Checkpoint(folder)
     state = kept.load("progress") or {"done": 0, "seconds": 0.0, "sha256": ""}
@@ -186,7 +186,7 @@ def encode(
             done += 1
             if done == len(parts) or kept.due():
                 seconds = time.perf_counter() - start
-                records.flush(path)
+                flush(path)
                 sha256 = _sha256(path) if done == len(parts) else ""
                 state = {"done": done, "seconds": seconds, "sha256": sha256}
                 kept.save("progress", state)
@@ -216,3 +216,19 @@ def _key(encoder: BertModel, ids: Sequence[Sequence[int]], size: int) -> str:
 def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Encoded(NamedTuple):
+    """Reviews as the frozen encoder gives them."""
+
+    states: States
+    labels: Tensor  # (N,)
+
+    def batch(self, part: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """States (n, T, d), lengths (n,) and labels (n,) of the reviews ``part``."""
+        where = device()
+        return (
+            self.states.padded(part).to(where),
+            self.states.lengths[part].to(where),
+            self.labels[part].float().to(where),
+        )

@@ -1,0 +1,79 @@
+"""Where a run goes on that was stopped."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+INTERVAL = 30.0  # seconds of work between two checkpoints
+
+
+class Checkpoint:
+    """Where a run goes on that was stopped: the last state of each of its stages.
+
+    Without a folder nothing is kept.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        self._start = self._saved = time.perf_counter()
+        if folder:
+            # Work that was done before, and was not lost, counts as done by this run.
+            spent = [self._read(path)["spent"] for path in folder.glob("*.pt")]
+            self._start -= max(spent, default=0.0)
+
+    @property
+    def seconds(self) -> float:
+        """The time that the run has taken, with that up to its last interruption."""
+        return time.perf_counter() - self._start
+
+    def due(self) -> bool:
+        """Whether ``INTERVAL`` has passed since the last ``save``."""
+        return time.perf_counter() - self._saved >= INTERVAL
+
+    def save(self, stage: str, state: dict[str, Any]) -> None:
+        """Keep the state of a stage: numbers, texts and tensors, in lists and dicts."""
+        if self.folder and first_process():
+            content = {"state": state, "spent": self.seconds}
+            self.folder.mkdir(parents=True, exist_ok=True)
+            draft = self.folder / f"{stage}.draft"
+            torch.save(content, draft)
+            flush(draft)
+            os.replace(draft, self.folder / f"{stage}.pt")
+            flush(self.folder)
+        self._saved = time.perf_counter()
+
+    def load(self, stage: str) -> dict[str, Any] | None:
+        """The state that was last kept of a stage, if there is one."""
+        path = self.folder / f"{stage}.pt" if self.folder else None
+        if not path or not path.exists():
+            return None
+        state: dict[str, Any] = self._read(path, mmap=False)["state"]
+        return state
+
+    @staticmethod
+    def _read(path: Path, mmap: bool = True) -> dict[str, Any]:
+        try:
+            # Tensors and plain values only: nothing in the file is run.
+            content: dict[str, Any] = torch.load(path, mmap=mmap, weights_only=True)
+        except Exception as error:
+            raise RuntimeError(
+                f"checkpoint {path} can't be read ({error}); delete it to begin again"
+            ) from error
+        return content
+
+
+def flush(path: Path) -> None:
+    """Have the disk keep what was written, should the power fail."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def first_process() -> bool:
+    """Whether this is the only process, or the first of those that were launched."""
+    return os.environ.get("RANK", "0") == "0"
