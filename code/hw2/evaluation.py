@@ -21,6 +21,15 @@ def correct(logits: Tensor, labels: Tensor) -> int:
     return int((logits.argmax(dim=1) == labels).sum())
 
 
+def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """How many items of class i are taken for class j: (classes, classes).
+
+    ``predicted`` and ``labels`` (N,) count the classes from 0.
+    """
+    pairs = classes * labels.long() + predicted.long()
+    return pairs.bincount(minlength=classes**2).view(classes, classes)
+
+
 def accuracy_score(correct: int, total: int) -> Score:
     """An accuracy of ``correct`` out of ``total``, as the score of a run.
 

@@ -1,10 +1,12 @@
 """What the chapters share in showing things: figures in one style, tables, formulas,
 code, numbers, and the line that says which run they are from."""
 
+import ast
 import inspect
 import math
 import textwrap
 from collections.abc import Iterable, Sequence
+from types import ModuleType
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -100,6 +102,19 @@ def source(*objects: Any) -> Markdown:
     return Markdown(f"```python\n{text}\n```")
 
 
+def source_of(module: ModuleType, name: str) -> Markdown:
+    """The assignment to a name of a module, as highlighted code.
+
+    Raises ``ValueError`` where the module has none.
+    """
+    text = inspect.getsource(module)
+    for node in ast.parse(text).body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if name in (target.id for target in targets if isinstance(target, ast.Name)):
+            return Markdown(f"```python\n{ast.get_source_segment(text, node)}\n```")
+    raise ValueError(f"{module.__name__} has no {name} = ...")
+
+
 def signed(number: float, digits: int = 2) -> str:
     """A number with its sign, and a minus that is one."""
     return f"{number:+.{digits}f}".replace("-", "−")
@@ -110,6 +125,11 @@ def p_value(p: float) -> str:
     if p > 1e-3:
         return f"${p:.2g}$"
     return f"$< 10^{{{math.ceil(math.log10(max(p, 1e-300)))}}}$"
+
+
+def listed(items: Iterable[Any], separator: str = "; ") -> str:
+    """Items one after the other, or "none"."""
+    return separator.join(map(str, items)) or "none"
 
 
 def seeds(run: Run) -> str:

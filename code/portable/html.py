@@ -33,7 +33,8 @@ def write_html(project: Project, document: dict[str, Any], out: Path) -> None:
         for identifier in _identifiers(chapter)
     }
     titles = [_title(chapter) for chapter in chapters]
-    shutil.copy(HERE / "style.css", out / "style.css")
+    styles = [HERE / "style.css", *(project.root / name for name in project.styles)]
+    (out / "style.css").write_text("\n".join(path.read_text() for path in styles))
     shutil.copy(HERE / "page.js", out / "page.js")
     for index, (page, chapter) in enumerate(zip(pages, chapters, strict=True)):
         up = "../" * page.count("/")
@@ -55,9 +56,6 @@ def write_html(project: Project, document: dict[str, Any], out: Path) -> None:
             "pdf": project.pdf_name,
             "notebook": f"notebooks/{Path(page).stem}.ipynb",
             "chapters": [entry(other) for other in range(len(pages))],
-            "header": project.format("html")
-            .get("include-in-header", {})
-            .get("text", ""),
         }
         if index > 0:
             variables["previous"] = entry(index - 1)

@@ -33,8 +33,9 @@ def write_pdf(
             f"_quarto.yml: pdf-engine is {engine!r}, expected one of {list(ENGINES)}"
         )
     header = build / "header.tex"
-    extra = options.get("include-in-header", {}).get("text", "")
-    header.write_text((HERE / "header.tex").read_text() + extra)
+    preambles = [HERE / "header.tex"]
+    preambles += [project.root / name for name in project.preambles]
+    header.write_text("\n".join(path.read_text() for path in preambles))
     variables: dict[str, Any] = {
         key: options[key] for key in PANDOC_VARIABLES if key in options
     }

@@ -37,7 +37,7 @@ SCHEMA: dict[str, Any] = {
             "code-copy": None,
             "fig-format": None,
             "filters": None,
-            "include-in-header": {"text": None},
+            "css": None,
         },
         "pdf": {
             "documentclass": None,
@@ -57,7 +57,7 @@ SCHEMA: dict[str, Any] = {
             "toc-depth": None,
             "latex-auto-install": None,
             "filters": None,
-            "include-in-header": {"text": None},
+            "include-in-header": None,
         },
     },
 }
@@ -100,12 +100,21 @@ class Project:
     @property
     def post_render(self) -> list[str]:
         """The Python scripts that are run when the book is written."""
-        scripts = self.options["project"].get("post-render") or []
-        return [scripts] if isinstance(scripts, str) else list(scripts)
+        return _listed(self.options["project"].get("post-render"))
 
     def filters(self, name: str) -> list[str]:
         """The Lua filters that a format's document goes through first."""
         return list(self.format(name).get("filters") or [])
+
+    @property
+    def styles(self) -> list[str]:
+        """The style sheets of the HTML pages, after this renderer's own."""
+        return _listed(self.format("html").get("css"))
+
+    @property
+    def preambles(self) -> list[str]:
+        """What the LaTeX document has in its preamble, after this renderer's own."""
+        return _listed(self.format("pdf").get("include-in-header"))
 
     @property
     def pdf_name(self) -> str:
@@ -150,18 +159,18 @@ def read_project(root: Path) -> Project:
         if not (root / chapter).is_file():
             raise RenderError(f"_quarto.yml: chapter {chapter} does not exist")
     bare = Project(root, [], [], options, {})
-    for filter_ in (*bare.filters("html"), *bare.filters("pdf")):
-        if not (root / filter_).is_file() or not filter_.endswith(".lua"):
-            raise RenderError(
-                f"_quarto.yml: filters has {filter_!r}, supported are Lua filters of "
-                "the project"
-            )
-    for script in bare.post_render:
-        if not (root / script).is_file() or not script.endswith(".py"):
-            raise RenderError(
-                f"_quarto.yml: post-render is {script!r}, supported are Python scripts "
-                "of the project"
-            )
+    for key, ending, files in (
+        ("filters", ".lua", (*bare.filters("html"), *bare.filters("pdf"))),
+        ("css", ".css", bare.styles),
+        ("include-in-header", ".tex", bare.preambles),
+        ("post-render", ".py", bare.post_render),
+    ):
+        for file in files:
+            if not str(file).endswith(ending) or not (root / file).is_file():
+                raise RenderError(
+                    f"_quarto.yml: {key} has {file!r}, supported are {ending} files "
+                    "of the project"
+                )
     if "index.qmd" not in chapters:
         raise RenderError("_quarto.yml: a book needs index.qmd among its chapters")
     project = Project(root, chapters, appendices, options, variables)
@@ -169,6 +178,11 @@ def read_project(root: Path) -> Project:
         if key in book:
             book[key] = project.expand(str(book[key]), "_quarto.yml")
     return project
+
+
+def _listed(value: Any) -> list[Any]:
+    """One thing, or a list of them, as a list."""
+    return list(value) if isinstance(value, list) else [value] if value else []
 
 
 def _read_yaml(root: Path, name: str, schema: dict[str, Any] | None) -> dict[str, Any]:

@@ -281,7 +281,7 @@ def _scores(experiment: Experiment, predictions: Tensors) -> Scores:
 def _tampered(folder: Path, why: str) -> TamperedRecord:
     return TamperedRecord(
         f"{folder} is not as it was recorded: {why}. Get it back from git, or delete "
-        "it, and it is made again"
+        "it to have it made again"
     )
 
 

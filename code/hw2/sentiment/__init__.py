@@ -2,8 +2,9 @@
 
 ``config`` has the options and the runs, ``reviews`` the data, ``encoder`` the
 pretrained BERT, ``model`` the heads, ``training`` how they are trained,
-``experiments`` what a run does, and ``predict`` reads any text. ``survey``, ``tfidf``,
-``padding``, ``search`` and ``speed`` are what the choices rest on.
+``experiments`` what a run does, ``predict`` reads any text, and ``inspection`` looks
+into a trained model. ``survey``, ``tfidf``, ``padding``, ``search`` and ``speed`` are
+what the choices rest on.
 """
 
 from hw2.sentiment.config import LARGE, RUNS, Config

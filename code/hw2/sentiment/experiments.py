@@ -14,7 +14,7 @@ from hw2.sentiment.encoder import Encoded, encode, fast_bfloat16, tokenize
 from hw2.sentiment.model import build
 from hw2.sentiment.reviews import Reviews, subsets
 from hw2.sentiment.training import evaluate_epoch, fit
-from recorded import Checkpoint, Metrics, Outcome, Scores, Tensors, scored_by
+from recorded import Checkpoint, Metrics, Outcome, Run, Scores, Tensors, scored_by
 
 
 def score(predictions: Tensors) -> Scores:
@@ -108,3 +108,17 @@ def experiment(config: Config, checkpoint: Checkpoint) -> Outcome:
 def experiment_bert_base(config: Config, checkpoint: Checkpoint) -> Outcome:
     """A run with bert-base-uncased; see ``train_and_test``."""
     return train_and_test(config, data.bert_base_folder, checkpoint)
+
+
+def training_seconds(run: Run) -> float:
+    """The seconds to encode, train and validate, over all seeds, without the test.
+
+    States that were already on the disk count with the seconds that they once took. Of
+    a run that notes no such times, as that of the baseline, all of its seconds.
+    """
+    if "reviews" not in run.metrics:
+        return run.seconds
+    parts = [*run.metrics["reviews"].values()]
+    for seed in range(run.config["seeds"]):
+        parts += run.metrics[f"seed-{seed}"]["history"]
+    return float(sum(part["seconds"] for part in parts))

@@ -101,3 +101,15 @@ def logits_of(encoder: nn.Module, head: nn.Module, rows: list[list[int]]) -> Ten
         states = encoder(input_ids=tokens, attention_mask=mask).last_hidden_state
         logits[part] = head(states, mask.sum(dim=1))
     return logits
+
+
+def swings(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """How far padding moves the probability of each review, and whether its verdict.
+
+    ``logits`` (amounts, N) are those of N reviews with several amounts of padding, the
+    first without any. Returns the distance of the highest and the lowest probability,
+    and whether a verdict differs from the first, both (N,).
+    """
+    p = logits.sigmoid()
+    changed = ((logits > 0) != (logits[:1] > 0)).any(dim=0)
+    return p.amax(dim=0) - p.amin(dim=0), changed

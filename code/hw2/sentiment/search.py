@@ -1,18 +1,20 @@
 """Two searches for the recipe of a head on the frozen encoder, by validation alone."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from hw2 import data
+from hw2.evaluation import mcnemar
 from hw2.sentiment.config import Climb, Config, Search
 from hw2.sentiment.experiments import prepare, score
 from hw2.sentiment.model import build
 from hw2.sentiment.reviews import subsets
-from hw2.sentiment.training import binary_accuracy, evaluate_epoch, fit
-from recorded import Checkpoint, Metrics, Outcome, Scores, Tensors, scored_by
+from hw2.sentiment.training import binary_accuracy, evaluate_epoch, fit, is_correct
+from recorded import Checkpoint, Metrics, Outcome, Run, Scores, Tensors, scored_by
 
 
 def validation_score(predictions: Tensors) -> Scores:
@@ -83,3 +85,48 @@ def validated(
     history, best = fit(head, train, valid, recipe, 0, checkpoint, stage)
     head.load_state_dict(best, strict=False)
     return history, evaluate_epoch(head, valid)[2], valid.labels
+
+
+LEVEL = 0.05  # of McNemar's test
+
+
+class Trial(NamedTuple):
+    """A change of a recipe on the validation reviews, beside what it changed."""
+
+    name: str
+    accuracy: float
+    gain: float  # of accuracy
+    p: float  # of McNemar's test
+    seconds: float  # of training and validation
+    taken: bool  # over, into the recipe that the next ones change
+
+
+def trials(
+    run: Run, ideas: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[Trial]:
+    """What a run of ``search`` or ``climb`` tried, in that order, the recipe first.
+
+    ``ideas`` are those of a climb, each of which is compared with the best recipe so
+    far; without them each change is compared with the first recipe.
+    """
+    labels = run.predictions["labels"]
+    options = run.metrics.get("taken", {}).items()
+    found: list[Trial] = []
+    for name, history in run.metrics.items():
+        if name not in run.predictions:
+            continue
+        correct = is_correct(run.predictions[name], labels)
+        accuracy = correct.double().mean().item()
+        taken = not found or (ideas is not None and ideas[name].items() <= options)
+        if not found:
+            best, level = correct, accuracy
+        p, seconds = mcnemar(correct, best), sum(row["seconds"] for row in history)
+        found.append(Trial(name, accuracy, accuracy - level, p, seconds, taken))
+        if taken:
+            best, level = correct, accuracy
+    return found
+
+
+def significant(tried: Iterable[Trial], sign: int, level: float = LEVEL) -> list[str]:
+    """Which changes gain (``sign`` 1) or lose (-1), by McNemar's test at that level."""
+    return [of.name for of in tried if sign * of.gain > 0 and of.p < level]

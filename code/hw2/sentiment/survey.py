@@ -1,6 +1,7 @@
 """A study: how long the reviews are, and which stand twice."""
 
 import torch
+from torch import Tensor
 
 from hw2 import data
 from hw2.sentiment.config import Survey
@@ -38,3 +39,22 @@ def survey(config: Survey, checkpoint: Checkpoint) -> Outcome:
     seen = {*parts["train"][0], *parts["valid"][0]}
     predictions["repeated"] = torch.tensor([text in seen for text in parts["test"][0]])
     return Outcome({"twice": twice}, predictions, {})
+
+
+def beyond(lengths: Tensor, limit: int) -> tuple[float, float]:
+    """The share of reviews with more tokens than ``limit``, and of tokens beyond it.
+
+    ``lengths`` (N,) are the numbers of tokens.
+    """
+    lengths = lengths.double()
+    lost = (lengths - limit).clamp(min=0).sum() / lengths.sum()
+    return (lengths > limit).double().mean().item(), lost.item()
+
+
+def change_without(correct: Tensor, left_out: Tensor) -> float:
+    """By how much the accuracy changes if some reviews are left out.
+
+    ``correct`` says of each review whether a model gets it right, and ``left_out``
+    whether it is left out; both are boolean, (N,).
+    """
+    return (correct[~left_out].double().mean() - correct.double().mean()).item()

@@ -1,7 +1,7 @@
 """How a head is trained on the encoder's states, and evaluated: Q3."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -148,3 +148,22 @@ def fit(
         rows, start = [], time.perf_counter()
         save()
     return history, best
+
+
+# What a training gave
+
+
+def is_correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """Whether each logit has its label's sign, positive for label 1: boolean, (N,).
+
+    The logits may be those of several models, (models, N), and so is then the result.
+    """
+    return (logits > 0) == (labels == 1)
+
+
+def best_epoch(history: Sequence[Mapping[str, Any]]) -> int:
+    """The epoch with the smallest validation loss, which ``fit`` keeps; the first is 0.
+
+    Raises ``ValueError`` for a history without epochs.
+    """
+    return min(range(len(history)), key=lambda epoch: history[epoch]["valid_loss"])

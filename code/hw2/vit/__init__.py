@@ -7,7 +7,7 @@ are trained, ``experiments`` what a run does, and ``inspection`` looks into a ne
 from hw2.vit.config import ABLATIONS, LARGE, RUNS, Ablation, Config, Recipe
 from hw2.vit.experiments import ablate, experiment, load
 from hw2.vit.model import Attention, Block, Dense, ViT, patches, standardise
-from hw2.vit.training import fit, predict, to_unit
+from hw2.vit.training import fit, minutes, minutes_to, predict, to_unit
 
 __all__ = [
     "ABLATIONS",
@@ -24,6 +24,8 @@ __all__ = [
     "experiment",
     "fit",
     "load",
+    "minutes",
+    "minutes_to",
     "patches",
     "predict",
     "standardise",

@@ -4,6 +4,8 @@ import math
 import os
 import shutil
 import time
+from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -229,3 +231,20 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
 def to_unit(images: Tensor) -> Tensor:
     """Bytes to floats in [0, 1]."""
     return images.float() / 255
+
+
+def minutes(trainings: Mapping[str, History]) -> float:
+    """How long a training took: the mean over its histories, one for each seed."""
+    return fmean(of["held_out"][-1]["seconds"] for of in trainings.values()) / 60
+
+
+def minutes_to(accuracy: float, trainings: Mapping[str, History]) -> float:
+    """How long a training took to reach an accuracy on the held-out images.
+
+    Accuracy and time are means over the histories, after each epoch. Raises
+    ``ValueError`` where the accuracy is not reached.
+    """
+    for looks in zip(*(of["held_out"] for of in trainings.values()), strict=True):
+        if fmean(look["accuracy"] for look in looks) >= accuracy:
+            return fmean(look["seconds"] for look in looks) / 60
+    raise ValueError(f"no epoch reaches an accuracy of {accuracy:.0%}")

@@ -1,5 +1,5 @@
 -- Ends each page of Quarto's HTML book, but not of a draft, with a link to its executed
--- notebook, which code/notebooks.py writes when the whole book is rendered. The pages of
+-- notebook, which notebooks.py writes when the whole book is rendered. The pages of
 -- `portable` have that link in their margin.
 function Pandoc(doc)
   if not quarto or os.getenv("QUARTO_PROFILE") == "draft" then return end

@@ -1,0 +1,67 @@
+"""The tables of the appendix: the records, what they rest on, data, and versions."""
+
+import platform
+from collections.abc import Iterable
+from importlib.metadata import version
+
+import torch
+from IPython.display import Markdown
+
+from hw2 import data
+from hw2.figures import seeds, table
+from recorded import Run
+
+READS = {"FASHION_MNIST": "FashionMNIST", "IMDB": "IMDB", "MINILM": "MiniLM"}
+PACKAGES = ("torch", "torchvision", "transformers", "datasets", "sympy", "matplotlib")
+
+
+def records(runs: Iterable[Run]) -> Markdown:
+    """When and on what each run was made, its scores, and how to make it again."""
+    rows = []
+    for run in runs:
+        scores = (f"{name} {score.value:.4f}" for name, score in run.scores.items())
+        made = f"{run.date}, {run.hardware}, {seeds(run)}, {run.seconds:.0f} s"
+        again = f"`make reproduce RUN={run.name}`"
+        rows.append([f"`{run.name}`", made, ", ".join(scores), again])
+    header = ["Run", "Made", "Scores", "To make it again"]
+    return table(header, rows, "llll", [12, 19, 24, 24])
+
+
+def provenance(runs: Iterable[Run]) -> Markdown:
+    """The key of each record, what it covers and reads, and digests of its files."""
+    rows = []
+    for run in runs:
+        reads = dict.fromkeys(READS[what.split()[0]] for what in run.fingerprint.data)
+        files = ("run.json", "predictions.safetensors", "weights.safetensors")
+        digests = [run.digests.get(file, "") for file in files]
+        shown = [f"`{digest[:8]}`" if digest else "none" for digest in digests]
+        key, covers = f"`{run.fingerprint.key[:8]}`", len(run.fingerprint.code)
+        rows.append([f"`{run.name}`", key, covers, ", ".join(reads) or "none", *shown])
+    header = ["Run", "Key", "Code", "Reads", "Metrics", "Predictions", "Weights"]
+    return table(header, rows, "llrllll", [12, 9, 5, 15, 9, 11, 9])
+
+
+def digests() -> Markdown:
+    """The first digits of the SHA-256 of data and weights."""
+    rows = [
+        (what.format(name), f"`{digest[:16]}`")
+        for what, found in (
+            ("FashionMNIST, `{}`", data.FASHION_MNIST_DIGESTS),
+            ("IMDB, {} split", data.IMDB_DIGESTS),
+            ("all-MiniLM-L6-v2, `{}`", data.MINILM_DIGESTS),
+            ("bert-base-uncased, `{}`", data.BERT_BASE_DIGESTS),
+        )
+        for name, digest in found.items()
+    ]
+    return table(["content", "SHA-256"], rows, "ll")
+
+
+def versions() -> Markdown:
+    """What is installed here, and how many threads it uses."""
+    rows = [
+        ("Python", platform.python_version()),
+        *((package, version(package)) for package in PACKAGES),
+        ("system", f"{platform.system()} {platform.machine()}"),
+        ("threads used by torch", torch.get_num_threads()),
+    ]
+    return table(["software", "version"], rows)

@@ -1,0 +1,87 @@
+"""The records as tables to read without rendering: in README.md and records/README.md.
+
+``make record`` writes them; nothing in them is typed.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from hw2 import scaling, sentiment, vit
+from hw2.evaluation import interval
+from hw2.figures import seeds, table
+from hw2.runs import RUNS
+from recorded import Run, read
+
+# What the answers rest on, and the baseline of problem 5; the others are studies.
+MAIN = (*scaling.RUNS, *vit.RUNS, *sentiment.RUNS, "sentiment-tfidf")
+BEGIN, END = "<!-- results: written by make record -->", "<!-- end of results -->"
+ABOUT = """# Recorded runs
+
+A folder for each run: its options, what it depends on, its metrics, predictions and
+weights. This page is written by `make record`. `make reproduce RUN=name` makes a run
+again and compares.
+
+An accuracy is a mean over the seeds; in brackets is its 95% interval for chance in the
+choice of what it is measured on. That is the test data, but for `vit-ablation`,
+`sentiment-search` and `sentiment-climb` it is the held-out or validation data. The
+scores of `linear-attention` are the powers of the number of tokens by which time and
+memory grow, those of `sentiment-speed` the factors by which one way is faster than
+another. Parameters are those that training changed; a study keeps none.
+"""
+
+
+def update(records: Path) -> None:
+    """Write both tables anew: in ``records`` and, between two marks, in its parent."""
+    runs = [read(records / name) for name in RUNS if (records / name).is_dir()]
+    (records / "README.md").write_text(page(runs))
+    readme = records.parent / "README.md"
+    if readme.exists():
+        readme.write_text(with_results(readme.read_text(), runs))
+
+
+def page(runs: Iterable[Run]) -> str:
+    """The text of records/README.md."""
+    return f"{ABOUT}\n{overview(runs)}\n"
+
+
+def with_results(text: str, runs: Iterable[Run]) -> str:
+    """README.md with its table of the main runs. ``ValueError`` without its marks."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"README.md lacks the line {BEGIN} or {END}")
+    main = overview(run for run in runs if run.name in MAIN)
+    return f"{before}{BEGIN}\n\n{main}\n\n{END}{after}"
+
+
+def overview(runs: Iterable[Run]) -> str:
+    """A Markdown table with a row for each run."""
+    rows = [
+        (
+            f"`{run.name}`",
+            "<br>".join(f"{name} {score(run, name)}" for name in run.scores),
+            f"{sum(weight.numel() for weight in run.weights.values()):,}"
+            if run.weights
+            else "",
+            seeds(run),
+            f"{run.seconds / 60:.0f}",
+            run.hardware,
+            run.date,
+        )
+        for run in runs
+    ]
+    header = ["run", "score", "parameters", "seeds", "minutes", "hardware", "date"]
+    return table(header, rows, "llrlrll").data
+
+
+def score(run: Run, name: str) -> str:
+    """A score of a run as text: an accuracy with its 95% interval, any other as it is.
+
+    Runs that predict classes hold the ``labels`` (N,) of what they predict.
+    """
+    value = run.scores[name].value
+    if "labels" not in run.predictions:
+        return f"{value:.4g}"
+    count = len(run.predictions["labels"])
+    low, high = interval(round(value * count), count)
+    return f"{value:.2%} ({low:.1%} to {high:.1%})"
