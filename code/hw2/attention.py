@@ -30,14 +30,7 @@ def attention(
     ``ValueError`` if a matrix is not two-dimensional, is empty, complex or not finite,
     if shapes do not match, or if ``scale`` is not positive and finite.
     """
-    q, k, v = _matrix(q, "q"), _matrix(k, "k"), _matrix(v, "v")
-    if q.shape[1] != k.shape[1] or len(k) != len(v):
-        raise ValueError(
-            "q, k, v must be (S, d), (T, d), (T, d_v), "
-            f"got {q.shape}, {k.shape}, {v.shape}"
-        )
-    scale = _scale(scale)
-
+    q, k, v, scale = _checked(q, k, v, scale)
     # Powers of two scale without rounding. The queries are scaled one by one, so that
     # a small token next to a huge one keeps its digits.
     query_scale, key_scale = _power_of_two(q, axis=1), _power_of_two(k)
@@ -57,7 +50,7 @@ def self_attention(X: npt.ArrayLike, scale: float = 1.0) -> tuple[Array, Array]:
     ``X`` holds T tokens of d features in its rows: ``attention`` with the tokens as
     queries, keys and values, and with its errors.
     """
-    X = _matrix(X, "X")
+    X = _checked_matrix(X, "X")
     return attention(X, X, X, scale)
 
 
@@ -69,9 +62,8 @@ def base_tokens(beta: float, d: int = 4) -> Array:
     vectors are taken. Raises ``ValueError`` for ``d < 4`` and for a ``beta`` that is
     negative or not finite.
     """
-    if d < 4:
-        raise ValueError(f"d must be at least 4 for four orthogonal vectors, got {d}")
-    return _norm(beta) * np.array(TOKENS, dtype=np.float64) @ np.eye(4, d)
+    beta, d = _checked_space(beta, d)
+    return beta * np.array(TOKENS, dtype=np.float64) @ np.eye(4, d)
 
 
 def error_bound(beta: float, scale: float = 1.0) -> Array:
@@ -82,7 +74,7 @@ def error_bound(beta: float, scale: float = 1.0) -> Array:
     below the smallest normal double. Raises ``ValueError`` for a ``beta`` that is
     negative or not finite and a ``scale`` that is not positive and finite.
     """
-    beta, scale = _norm(beta), _scale(scale)
+    beta, scale = _checked_norm(beta), _checked_scale(scale)
     with np.errstate(divide="ignore", over="ignore"):
         # The square of beta alone may be infinite; the logarithm of 0 is.
         exponent = np.log(beta) - np.square(np.sqrt(scale) * beta)
@@ -102,13 +94,8 @@ def exact_errors(
     for a ``beta`` that is negative or not finite, for a ``scale`` that is not positive
     and finite, for ``digits`` below 1, and where more than 100,000 digits are needed.
     """
-    beta, scale = _norm(beta), _scale(scale)
-    if digits < 1:
-        raise ValueError(f"digits must be at least 1, got {digits}")
-    cancelled = scale * beta * beta / math.log(10)
-    if not cancelled + digits <= 100_000:
-        raise ValueError(f"beta {beta} with scale {scale} needs too many digits")
-    with mpmath.workdps(math.ceil(cancelled) + digits + 10):
+    beta, scale, digits = _checked_digits(beta, scale, digits)
+    with mpmath.workdps(math.ceil(_cancelled(beta, scale)) + digits + 10):
         X = mpmath.mpf(beta) * mpmath.matrix(TOKENS)
         weights = (mpmath.mpf(scale) * X * X.T).apply(mpmath.exp)
         errors = []
@@ -119,7 +106,34 @@ def exact_errors(
         return tuple(+error for error in errors)
 
 
-def _matrix(values: npt.ArrayLike, name: str) -> Array:
+def _power_of_two(X: Array, axis: int | None = None) -> Array:
+    """The largest power of two that is at most the largest magnitude along an axis."""
+    _, exponent = np.frexp(np.abs(X).max(axis=axis, keepdims=True))
+    return np.asarray(np.ldexp(1.0, exponent - 1))
+
+
+def _cancelled(beta: float, scale: float) -> float:
+    """How many digits output minus token cancels, log10 of exp(scale beta^2)."""
+    return scale * beta * beta / math.log(10)
+
+
+# Checks of what is given to the functions above.
+
+
+def _checked(
+    q: npt.ArrayLike, k: npt.ArrayLike, v: npt.ArrayLike, scale: float
+) -> tuple[Array, Array, Array, float]:
+    q, k = _checked_matrix(q, "q"), _checked_matrix(k, "k")
+    v = _checked_matrix(v, "v")
+    if q.shape[1] != k.shape[1] or len(k) != len(v):
+        raise ValueError(
+            "q, k, v must be (S, d), (T, d), (T, d_v), "
+            f"got {q.shape}, {k.shape}, {v.shape}"
+        )
+    return q, k, v, _checked_scale(scale)
+
+
+def _checked_matrix(values: npt.ArrayLike, name: str) -> Array:
     if np.iscomplexobj(values):
         raise ValueError(f"{name} must be real, got complex numbers")
     matrix = np.asarray(values, dtype=np.float64)
@@ -134,19 +148,28 @@ def _matrix(values: npt.ArrayLike, name: str) -> Array:
     return matrix
 
 
-def _power_of_two(X: Array, axis: int | None = None) -> Array:
-    """The largest power of two that is at most the largest magnitude along an axis."""
-    _, exponent = np.frexp(np.abs(X).max(axis=axis, keepdims=True))
-    return np.asarray(np.ldexp(1.0, exponent - 1))
-
-
-def _norm(beta: float) -> float:
+def _checked_norm(beta: float) -> float:
     if not 0 <= beta < np.inf:
         raise ValueError(f"beta must be a finite norm, 0 or larger, got {beta}")
     return float(beta)
 
 
-def _scale(scale: float) -> float:
+def _checked_scale(scale: float) -> float:
     if not 0 < scale < np.inf:
         raise ValueError(f"scale must be positive and finite, got {scale}")
     return float(scale)
+
+
+def _checked_space(beta: float, d: int) -> tuple[float, int]:
+    if d < 4:
+        raise ValueError(f"d must be at least 4 for four orthogonal vectors, got {d}")
+    return _checked_norm(beta), d
+
+
+def _checked_digits(beta: float, scale: float, digits: int) -> tuple[float, float, int]:
+    beta, scale = _checked_norm(beta), _checked_scale(scale)
+    if digits < 1:
+        raise ValueError(f"digits must be at least 1, got {digits}")
+    if not _cancelled(beta, scale) + digits <= 100_000:
+        raise ValueError(f"beta {beta} with scale {scale} needs too many digits")
+    return beta, scale, digits

@@ -12,7 +12,8 @@ where on sigma can't be told from a step.
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, SupportsFloat
 
 import numpy as np
@@ -54,22 +55,15 @@ def run(
     ``OverflowError`` if, with a weight that is not whole, h_t or w_out h_t can't be
     computed in the range of doubles.
     """
-    inputs = _integers(x)
-    w_in, w_rec = _number(w_in, "w_in"), _number(w_rec, "w_rec")
-    w_out = _number(w_out, "w_out")
-
+    x, w_in, w_rec, w_out = _checked(x, w_in, w_rec, w_out)
     h: float = 0
     hidden, outputs = [], []
-    for t, x_t in enumerate(inputs, start=1):
-        try:
-            h = step(h, x_t, w_in, w_rec)
-            output = sigmoid(w_out * h)
-        except OverflowError:  # an integer that no double can hold
-            h = math.inf
-        if not -math.inf < h < math.inf:
-            raise OverflowError(f"h_{t} or w_out h_{t} is beyond the range of doubles")
+    for t, x_t in enumerate(x, start=1):
+        with _in_range(t):
+            h = _finite(step(h, x_t, w_in, w_rec))
+            y = sigmoid(w_out * h)
         hidden.append(h)
-        outputs.append(output)
+        outputs.append(y)
     return np.array(hidden, dtype=object), np.array(outputs)
 
 
@@ -80,10 +74,8 @@ def even_minus_odd(x: Integers) -> int:
     empty, not one-dimensional, or holds anything but whole numbers; ``TypeError`` for
     what is no number.
     """
-    inputs = _integers(x)
-    if len(inputs) % 2:
-        raise ValueError(f"x must be of even length, got {len(inputs)} integers")
-    return sum(inputs[1::2]) - sum(inputs[0::2])
+    x = _checked_pairs(x)
+    return sum(x[1::2]) - sum(x[0::2])
 
 
 def closed_form(
@@ -97,24 +89,12 @@ def closed_form(
     that are not finite, and for a symbol ``k``, which is the index of the sum;
     ``TypeError`` for a ``T`` that is neither an integer nor a SymPy expression.
     """
-    w_in, w_rec = sp.sympify(w_in), sp.sympify(w_rec)
-    for name, weight in (("w_in", w_in), ("w_rec", w_rec)):
-        if weight.is_finite is False or weight is sp.nan:
-            raise ValueError(f"{name} must be finite, got {weight}")
-    if any(symbol.name == "k" for symbol in sp.Tuple(T, w_in, w_rec).free_symbols):
-        raise ValueError("k is the index of the sum and can't be given")
-    if isinstance(T, sp.Expr) and not T.is_number:
-        k = sp.Symbol("k", integer=True)
-        return sp.Sum(w_in * w_rec ** (T - k) * sp.IndexedBase("x")[k], (k, 1, T))
-    length = operator.index(T)
-    if length < 1:
-        raise ValueError(f"T must be at least 1, got {T}")
-    return sp.Add(
-        *(
-            w_in * w_rec ** (length - k) * sp.Symbol(f"x_{k}")
-            for k in range(1, length + 1)
-        )
-    )
+    T, w_in, w_rec = _checked_symbols(T, w_in, w_rec)
+    if isinstance(T, int):
+        steps = range(1, T + 1)
+        return sp.Add(*(w_in * w_rec ** (T - k) * sp.Symbol(f"x_{k}") for k in steps))
+    k = sp.Symbol("k", integer=True)
+    return sp.Sum(w_in * w_rec ** (T - k) * sp.IndexedBase("x")[k], (k, 1, T))
 
 
 def prove(claim: z3.BoolRef, *given: z3.BoolRef) -> None:
@@ -146,13 +126,68 @@ def saturation(dtype: npt.DTypeLike) -> tuple[float, float]:
     positive number, to 1 if it misses 1 by at most half the step below 1. Raises
     ``ValueError`` for a type that is not floating-point, ``TypeError`` for no type.
     """
-    if not np.issubdtype(dtype, np.floating):
-        raise ValueError(f"expected a floating-point type, got {dtype!r}")
-    limits = np.finfo(np.dtype(dtype))
+    limits = np.finfo(_checked_floating(dtype))
     # eps = 2^-nmant, s = 2^(minexp - nmant); whole numbers, as 2 / s is no double.
     zero = -math.log(2 ** int(limits.nmant - limits.minexp + 1) - 1)  # sigma = s / 2
     one = math.log(2 ** int(limits.nmant + 2) - 1)  # 1 - sigma = eps / 4
     return zero, one
+
+
+# Checks of what is given to the functions above.
+
+
+def _checked(
+    x: Integers, w_in: float, w_rec: float, w_out: float
+) -> tuple[list[int], float, float, float]:
+    inputs = _integers(x)
+    w_in, w_rec = _number(w_in, "w_in"), _number(w_rec, "w_rec")
+    return inputs, w_in, w_rec, _number(w_out, "w_out")
+
+
+def _checked_pairs(x: Integers) -> list[int]:
+    inputs = _integers(x)
+    if len(inputs) % 2:
+        raise ValueError(f"x must be of even length, got {len(inputs)} integers")
+    return inputs
+
+
+def _checked_symbols(
+    T: int | sp.Expr, w_in: float | sp.Expr, w_rec: float | sp.Expr
+) -> tuple[int | sp.Expr, sp.Expr, sp.Expr]:
+    w_in, w_rec = sp.sympify(w_in), sp.sympify(w_rec)
+    for name, weight in (("w_in", w_in), ("w_rec", w_rec)):
+        if weight.is_finite is False or weight is sp.nan:
+            raise ValueError(f"{name} must be finite, got {weight}")
+    if any(symbol.name == "k" for symbol in sp.Tuple(T, w_in, w_rec).free_symbols):
+        raise ValueError("k is the index of the sum and can't be given")
+    if isinstance(T, sp.Expr) and not T.is_number:
+        return T, w_in, w_rec
+    length = operator.index(T)
+    if length < 1:
+        raise ValueError(f"T must be at least 1, got {T}")
+    return length, w_in, w_rec
+
+
+def _checked_floating(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    if not np.issubdtype(dtype, np.floating):
+        raise ValueError(f"expected a floating-point type, got {dtype!r}")
+    return np.dtype(dtype)
+
+
+@contextmanager
+def _in_range(t: int) -> Iterator[None]:
+    """Say at which step a double overflows or can't hold an integer."""
+    try:
+        yield
+    except OverflowError:
+        message = f"h_{t} or w_out h_{t} is beyond the range of doubles"
+        raise OverflowError(message) from None
+
+
+def _finite(h: float) -> float:
+    if not -math.inf < h < math.inf:
+        raise OverflowError
+    return h
 
 
 def _integers(x: Integers) -> list[int]:

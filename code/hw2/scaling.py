@@ -151,6 +151,24 @@ def growth(measured: Tensors, name: str, what: str) -> tuple[float, float]:
     return power_law(tokens[tokens >= LONG], costs[tokens >= LONG])
 
 
+def fastest(measured: Tensors, name: str) -> Tensor:
+    """The seconds of a method's fastest call for each number of tokens, (n,)."""
+    return measured[f"{name}_seconds"].amin(0)
+
+
+def faster_from(measured: Tensors, other: str) -> int:
+    """The number of tokens from which on ``linear`` is faster than another method.
+
+    Of the lengths for which both were measured. Raises ``ValueError`` if it is not
+    faster at the longest of them.
+    """
+    tokens = measured[f"{other}_tokens"]
+    slower = fastest(measured, "linear")[: len(tokens)] >= fastest(measured, other)
+    if slower[-1]:
+        raise ValueError(f"linear is not faster than {other} at {tokens[-1]} tokens")
+    return int(tokens[np.flatnonzero(slower).max(initial=-1) + 1])
+
+
 def score(predictions: Tensors) -> Scores:
     """The powers of T by which time and memory grow.
 

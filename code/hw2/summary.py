@@ -71,7 +71,7 @@ def overview(runs: Iterable[Run]) -> str:
         for run in runs
     ]
     header = ["run", "score", "parameters", "seeds", "minutes", "hardware", "date"]
-    return table(header, rows, "llrlrll").data
+    return str(table(header, rows, "llrlrll").data)
 
 
 def score(run: Run, name: str) -> str:

@@ -490,9 +490,20 @@ def test_what_pandoc_finds_is_refused(
         ("[index.qmd", "[{part: x}, index.qmd", r"is not a file's name"),
         ("lualatex", "tectonic", r"pdf-engine is 'tectonic'"),
         ("fig-pos: H", "fig-pos: t", r"fig-pos is 't'"),
-        ("type: book", "type: book\n  post-render: a.py", r"post-render is 'a\.py'"),
-        ("type: book", "type: book\n  post-render: [b.sh]", r"post-render is 'b\.sh'"),
+        ("type: book", "type: book\n  post-render: a.py", r"post-render has 'a\.py'"),
+        ("type: book", "type: book\n  post-render: [b.sh]", r"post-render has 'b\.sh'"),
         ("fig-pos: H", "fig-pos: H\n    filters: [a.lua]", r"filters has 'a\.lua'"),
+        (
+            "fig-pos: H",
+            "fig-pos: H\n    include-in-header: a.tex",
+            r"header has 'a\.tex'",
+        ),
+        (
+            "fig-pos: H",
+            "fig-pos: H\n    include-in-header: {text: x}",
+            r"include-in-header has \{'text': 'x'\}, supported are \.tex files",
+        ),
+        ("mathml", "mathml, css: a.css", r"css has 'a\.css'"),
         ("type: book", "type: [", r"_quarto\.yml"),
     ],
 )
@@ -543,6 +554,22 @@ def test_a_script_is_run_on_the_finished_book(tmp_path: Path) -> None:
     assert "Another" not in (root / "_book" / "index.html").read_text()
 
 
+def test_styles_and_preamble_of_the_project_come_last(tmp_path: Path) -> None:
+    root = small_book(tmp_path, "# A\n\nText.\n")
+    options = (root / "_quarto.yml").read_text()
+    options = options.replace("mathml", "mathml, css: [a.css, b.css]", 1)
+    options = options.replace("fig-pos: H", "fig-pos: H\n    include-in-header: a.tex")
+    (root / "_quarto.yml").write_text(options)
+    (root / "a.css").write_text("main { color: red; }")
+    (root / "b.css").write_text("main { color: blue; }")
+    (root / "a.tex").write_text(r"\AtEndDocument{From the preamble.}")
+    render(root, ["html", "pdf"])
+    style = (root / "_book" / "style.css").read_text()
+    assert "body {" in style
+    assert style.rindex("body {") < style.index("red") < style.index("blue")
+    assert "From the preamble." in pdf_text(PdfReader(root / "_book" / "small.pdf"))
+
+
 def test_a_filter_changes_its_format_only(tmp_path: Path) -> None:
     cell = "```{python}\n#| code-fold: true\nx = 'folded'\n```\n"
     root = small_book(tmp_path, f"# A\n\n{cell}\n```{{python}}\ny = 'shown'\n```\n")
@@ -550,7 +577,7 @@ def test_a_filter_changes_its_format_only(tmp_path: Path) -> None:
     (root / "_quarto.yml").write_text(
         options.replace("fig-pos: H", "fig-pos: H\n    filters: [pdf.lua]", 1)
     )
-    (root / "pdf.lua").write_text((ROOT / "code" / "pdf.lua").read_text())
+    (root / "pdf.lua").write_text((ROOT / "code" / "book" / "pdf.lua").read_text())
     render(root, ["html", "pdf"])
     text = pdf_text(PdfReader(root / "_book" / "small.pdf"))
     assert "shown" in text and "folded" not in text

@@ -21,7 +21,7 @@ from conftest import (
     words,
 )
 from hw2 import sentiment
-from hw2.__main__ import RUNS
+from hw2.runs import RUNS
 from portable.project import read_project
 
 PROBLEMS = {

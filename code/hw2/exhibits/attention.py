@@ -1,0 +1,51 @@
+"""The longer figures of chapter 2, and its numbers."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import mpmath
+from matplotlib.figure import Figure
+
+from hw2.attention import Array
+from hw2.figures import BLUE, GREEN, GREY, ORANGE
+
+
+def scientific(number: mpmath.mpf | float) -> str:
+    """Three digits of a number of any size, as a formula."""
+    with mpmath.workdps(30):
+        number = +mpmath.mpf(number)
+    text = mpmath.nstr(number, 3, strip_zeros=False, min_fixed=-3, max_fixed=3)
+    mantissa, _, exponent = text.partition("e")
+    return f"${mantissa}" + (rf" \cdot 10^{{{int(exponent)}}}$" if exponent else "$")
+
+
+def mixtures(
+    norms: Array,
+    weights: Array,
+    to_token: Array,
+    to_mean: Array,
+    crossings: Sequence[float],
+) -> Figure:
+    """What y_1 and y_2 are mixed from, above, and how far from where, below.
+
+    For n ``norms`` the ``weights`` are (n, 3, 3). The distances of each output to its
+    token and to the mean of all, (n, 3), are equal at its crossing.
+    """
+    fig, axes = plt.subplots(2, 2, figsize=(6.0, 4.2), sharex=True, sharey="row")
+    palette = (BLUE, ORANGE, GREEN)  # of the tokens
+    for column, (i, order) in enumerate(((0, [0, 2, 1]), (1, [1, 0, 2]))):
+        above, below = axes[:, column]
+        colours, names = [palette[j] for j in order], [f"$x_{j + 1}$" for j in order]
+        above.stackplot(norms, weights[:, i, order].T, colors=colours, labels=names)
+        above.set(title=f"output $y_{i + 1}$", ylim=(0, 1))
+        above.grid(False)
+        above.legend(loc="lower right", framealpha=0.9, frameon=True)
+        below.plot(norms, to_token[:, i], color=palette[i], label=f"to $x_{i + 1}$")
+        below.plot(norms, to_mean[:, i], color=GREY, label=r"to $\bar{x}$")
+        for ax in (above, below):
+            ax.axvline(crossings[i], color="black", ls=":", lw=1)
+        below.set(xlabel=r"norm of the base vectors, $\beta$")
+        below.legend(loc="center right")
+    axes[0, 0].set_ylabel("share in the output")
+    axes[1, 0].set_ylabel("relative distance")
+    return fig

@@ -1,0 +1,119 @@
+"""What chapters 1 to 3 draw: the numbers in their figures, and how they are written."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import matplotlib.pyplot as plt
+import mpmath
+import numpy as np
+import pytest
+import torch
+from matplotlib.axes import Axes
+
+from hw2.attention import base_tokens, self_attention
+from hw2.exhibits import attention, linear_attention, recurrence
+from hw2.recurrence import run
+from hw2.scaling import faster_from, fastest
+from recorded import Tensors
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def heights(ax: Axes) -> list[list[Any]]:
+    """The points of each line of a plot, their y."""
+    return [np.asarray(line.get_ydata()).tolist() for line in ax.lines]
+
+
+def measured(linear: list[float], other: list[float]) -> Tensors:
+    """Two rounds, of which the second is faster."""
+    found = {}
+    for name, seconds in (("linear", linear), ("quadratic", other)):
+        found[f"{name}_tokens"] = torch.tensor([2**n for n in range(len(seconds))])
+        found[f"{name}_seconds"] = torch.tensor([[9.0] * len(seconds), seconds])
+        found[f"{name}_bytes"] = torch.ones(len(seconds))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("linear", "tokens"),
+    [([1, 1, 1, 9], 1), ([2, 1, 1, 9], 2), ([1, 2, 1, 9], 4), ([3, 1, 2, 1], None)],
+)
+def test_from_where_on_linear_is_faster(
+    linear: list[float], tokens: int | None
+) -> None:
+    found = measured(linear, [2, 2, 2])
+    assert fastest(found, "linear").tolist() == linear
+    if tokens:
+        assert faster_from(found, "quadratic") == tokens
+    else:
+        with pytest.raises(ValueError, match="not faster than quadratic at 4"):
+            faster_from(found, "quadratic")
+
+
+def test_numbers_of_any_size() -> None:
+    for number, text in (
+        (0, "$0.0$"),
+        (0.0456, "$0.0456$"),
+        (1.0, "$1.00$"),
+        (1e-5, r"$1.00 \cdot 10^{-5}$"),
+        (mpmath.mpf(10) ** -4321 * 7, r"$7.00 \cdot 10^{-4321}$"),
+    ):
+        assert attention.scientific(number) == text
+
+
+def test_the_network_has_the_weights_of_the_assignment() -> None:
+    (ax,) = recurrence.network().axes
+    texts = [text.get_text() for text in ax.texts]
+    assert [texts.count(f"${weight}$") for weight in (1, -1, 1000)] == [5, 6, 5]
+
+
+def test_what_inputs_contribute_adds_up() -> None:
+    inputs = [3, 1, 4]
+    hidden, outputs = run(inputs)
+    parts = [run(alone)[0] for alone in np.diag(inputs)]
+    assert (np.sum(parts, axis=0) == hidden).all()
+    (ax,) = recurrence.unrolled(inputs, hidden, outputs, parts).axes
+    texts = [text.get_text() for text in ax.texts]
+    for step in (["$+3$"], ["$-3$", "$+1$"], ["$+3$", "$-1$", "$+4$"]):
+        total = f"${sum(int(text.strip('$')) for text in step)}$"
+        assert [*step, total] in [
+            texts[i : i + len(step) + 1] for i in range(len(texts))
+        ]
+
+
+def test_a_mixture_is_drawn_for_each_output() -> None:
+    norms = np.array([0.5, 1.0, 2.0])
+    W, Y = self_attention(base_tokens(1.0))
+    distances = np.tile(np.linalg.norm(Y, axis=1), (3, 1))
+    figure = attention.mixtures(
+        norms, np.tile(W, (3, 1, 1)), distances, 2 * distances, [1.0, 1.2]
+    )
+    for i, ax in enumerate(figure.axes[2:]):
+        expected = distances[:, i]
+        assert heights(ax)[:2] == [expected.tolist(), (2 * expected).tolist()]
+
+
+def test_poles_are_left_out() -> None:
+    plain = torch.tensor([1.0, 50.0, -2.0, -50.0])
+    negative = torch.tensor([False, False, True, True])
+    figure = linear_attention.positivity(torch.arange(4), plain, plain / 9, negative)
+    positive, red, mapped = heights(figure.axes[0])
+    assert mapped == (plain / 9).tolist()
+    np.testing.assert_array_equal(positive, [1.0, np.nan, np.nan, np.nan])
+    np.testing.assert_array_equal(red, [np.nan, np.nan, -2.0, np.nan])
+
+
+def test_guides_have_the_slopes_one_and_two() -> None:
+    seconds = [float(n + 1) for n in range(15)]
+    found = measured(seconds, seconds)
+    kinds = ("tokens", "seconds", "bytes")
+    found |= {f"softmax_{what}": found[f"linear_{what}"] for what in kinds}
+    for ax in linear_attention.times(found).axes:
+        guides = [line for line in ax.lines if line.get_color() == "0.7"]
+        for guide, slope in zip(guides, (2, 1), strict=True):
+            x, y = np.log(guide.get_xydata()).T
+            assert np.diff(y) / np.diff(x) == pytest.approx(slope)
