@@ -38,7 +38,7 @@ def picture(pdf: Path) -> Image.Image:
     for page in pages:
         whole.paste(page, (left, 0))
         left += page.width + gap
-    return whole.quantize(64)  # colours, for a smaller file
+    return whole.quantize(128)  # colours, for a smaller file
 
 
 if __name__ == "__main__":
