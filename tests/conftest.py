@@ -1,16 +1,23 @@
-"""What several test files share."""
+"""What several test files share.
+
+PyTorch and transformers are imported where they are used: it takes many seconds.
+"""
 
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from bs4 import BeautifulSoup
 from pypdf import PdfReader
 
 from portable.book import render
+
+if TYPE_CHECKING:
+    from hw2.sentiment import Predictor
+    from recorded import Run
 
 # Compiling takes half a minute, for networks that train in a second.
 os.environ["TORCH_COMPILE_DISABLE"] = "1"
@@ -26,6 +33,57 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("HW2_TRAIN", "never")
         render(ROOT, output=output)
     return output
+
+
+@pytest.fixture
+def toy_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder, not there yet, where the runs of the package ``toy`` are recorded."""
+    import toy
+
+    toy.made.clear()
+    monkeypatch.setattr(toy, "RECORDS", tmp_path / "records")
+    monkeypatch.delenv("TOY_TRAIN", raising=False)
+    return tmp_path / "records"
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    import small_sentiment
+
+    with small_sentiment.one_thread():
+        yield
+
+
+@pytest.fixture(scope="session")
+def sentiment_runs(tmp_path_factory: pytest.TempPathFactory) -> "dict[str, Run]":
+    """A run of problem 5 on the sample with each head."""
+    import hw2
+    from hw2 import data, sentiment
+    from recorded import make
+    from small_sentiment import OTHERS, SMALL, halves, one_thread
+
+    folder = tmp_path_factory.mktemp("records")
+    with pytest.MonkeyPatch.context() as patch, one_thread():
+        patch.setattr(data, "imdb", halves)
+        patch.setattr(hw2, "RECORDS", folder)
+        return {
+            name: make(folder / name, sentiment.experiment, config)
+            for name, config in ({"gru": SMALL} | OTHERS).items()
+        }
+
+
+@pytest.fixture(scope="session")
+def predictor(sentiment_runs: "dict[str, Run]") -> "Predictor":
+    """The model of problem 5 that was trained on the sample."""
+    from hw2 import sentiment
+
+    return sentiment.load(sentiment_runs["gru"])
+
+
+def visible(folder: Path) -> list[str]:
+    """The records in a folder, and what is left of unfinished runs."""
+    found = [p.name for p in folder.iterdir() if not p.name.startswith(".")]
+    return sorted(found + [p.name for p in folder.glob(".unfinished/*")])
 
 
 def page(path: Path) -> BeautifulSoup:

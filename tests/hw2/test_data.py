@@ -1,11 +1,14 @@
 """The data sets are the published ones, or there is one clear line."""
 
 import gzip
+import hashlib
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 
 from hw2 import data
 
@@ -41,7 +44,7 @@ def test_fashion_mnist(folder: Path) -> None:
 
 
 def test_the_pixels_mean_and_deviation(folder: Path) -> None:
-    from hw2.vit import PIXEL_MEAN, PIXEL_STD
+    from hw2.vit.model import PIXEL_MEAN, PIXEL_STD
 
     pixels = data.fashion_mnist("train")[0].double() / 255
     assert pixels.mean().item() == pytest.approx(PIXEL_MEAN, abs=5e-4)
@@ -110,3 +113,67 @@ def test_out_of_reach_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_an_unknown_split_is_refused() -> None:
     with pytest.raises(ValueError, match="split is 'valid'"):
         data.fashion_mnist("valid")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_missing_imdb_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, named: bool
+) -> None:
+    def offline(*args: Any, **kwargs: Any) -> None:
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr("huggingface_hub.get_session", offline)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
+    monkeypatch.delenv("HW2_IMDB", raising=False)
+    if named:
+        monkeypatch.setenv("HW2_IMDB", str(tmp_path / "nowhere"))
+    with pytest.raises(data.MissingData, match="HW2_IMDB"):
+        data.imdb("train")
+
+
+def test_the_hubs_layout_is_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its README names a third split, which is not downloaded."""
+    (tmp_path / "plain_text").mkdir()
+    (tmp_path / "README.md").write_text(
+        "---\nconfigs:\n- config_name: plain_text\n  data_files:\n"
+        "  - split: train\n    path: plain_text/train-*\n"
+        "  - split: unsupervised\n    path: plain_text/unsupervised-*\n---\n"
+    )
+    rows = Dataset.from_dict({"text": ["Good.", "Bad."], "label": [1, 0]})
+    rows.to_parquet(tmp_path / "plain_text" / "train-00000-of-00001.parquet")
+    digest = hashlib.sha256(b"0\tBad.\n1\tGood.\n").hexdigest()
+    monkeypatch.setitem(data.IMDB_DIGESTS, "train", digest)
+    monkeypatch.delenv("HW2_IMDB", raising=False)
+    monkeypatch.setattr("huggingface_hub.get_session", lambda: None)
+    monkeypatch.setattr(
+        "huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path)
+    )
+    texts, labels = data.imdb("train")
+    assert (texts, labels.tolist()) == (["Bad.", "Good."], [0, 1])
+    with pytest.raises(data.MissingData, match=r"no test-\*\.parquet"):
+        data.imdb("test")
+
+
+def test_tampered_imdb_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "plain_text"
+    folder.mkdir()
+    rows = Dataset.from_dict({"text": ["Good.", "Bad."], "label": [0, 1]})
+    for split in ("train", "test"):
+        rows.to_parquet(folder / f"{split}-00000-of-00001.parquet")
+    monkeypatch.setenv("HW2_IMDB", str(tmp_path))
+    with pytest.raises(ValueError, match="SHA-256"):
+        data.imdb("train")
+
+
+def test_bert_base_is_looked_for_on_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*args: Any, **kwargs: Any) -> None:
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr("huggingface_hub.get_session", offline)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
+    with pytest.raises(data.MissingData, match="bert-base-uncased is not here"):
+        data.bert_base_folder()

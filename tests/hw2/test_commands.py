@@ -1,0 +1,126 @@
+"""``python -m hw2``: what it makes, what it compares, what it says is wrong."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import hw2
+import recorded
+from hw2 import __main__ as commands
+from recorded import run
+from toy import Config, count_up, machine, made
+
+
+@pytest.fixture
+def folder(toy_records: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(hw2, "RECORDS", toy_records)
+    return toy_records
+
+
+@pytest.fixture
+def known(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = {"a": (count_up, Config()), "b": (count_up, Config(size=4))}
+    monkeypatch.setattr(commands, "RUNS", runs)
+    monkeypatch.setattr(commands, "LARGE", {"c": (count_up, Config(size=5))})
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+
+
+@pytest.mark.usefixtures("known")
+def test_record_makes_what_is_stale(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert commands.main(["record", "b"]) == 0
+    assert made == [Config(size=4)]
+    assert commands.main(["record"]) == 0
+    assert made == [Config(size=4), Config()]
+    assert capsys.readouterr().out.count("sum 15.0000") == 1
+    assert (folder / "README.md").read_text().startswith("# Recorded runs\n")
+
+
+@pytest.mark.usefixtures("known")
+def test_large_runs_are_made_where_there_is_an_accelerator(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert commands.main(["record"]) == 0
+    assert made == [Config(), Config(size=4)]
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    assert commands.main(["record"]) == 0
+    assert made == [Config(), Config(size=4), Config(size=5)]
+
+
+def test_where_nothing_is_trained_a_run_of_the_report_is_an_error(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HW2_TRAIN", "never")
+    assert commands.main(["record", "vit-small"]) == 1
+    error = capsys.readouterr().err
+    assert "error: run vit-small can't be taken" in error
+    assert "HW2_TRAIN is never" in error and "make record RUN=vit-small does" in error
+    assert not folder.exists()
+
+
+@pytest.mark.usefixtures("known")
+def test_reproduce_compares(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert commands.main(["record"]) == 0
+    before = {path: path.read_bytes() for path in folder.glob("[ab]/*")}
+    capsys.readouterr()
+    states = folder / ".states"  # of an encoder; from scratch is without them
+    states.mkdir()
+    assert commands.main(["reproduce"]) == 0
+    assert not states.exists()
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[0][-4:] == ["reproduced", "difference", "tolerance", "verdict"]
+    assert [row[0] for row in rows[1:]] == ["a", "b"]
+    assert rows[1][1:] == [
+        *("sum", "15.0000", "15.0000", "+0.0000", "0.5000", "identical")
+    ]
+    assert len(made) == 4
+    assert {path: path.read_bytes() for path in folder.glob("[ab]/*")} == before
+
+    for change, verdict, status in ((0.4, "agrees", 0), (0.6, "DIFFERS", 1)):
+        monkeypatch.setitem(machine, "off", change / 6)
+        assert commands.main(["reproduce", "a"]) == status
+        assert capsys.readouterr().out.splitlines()[-1].endswith(verdict)
+
+
+@pytest.mark.usefixtures("known")
+def test_reproduce_needs_records(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("a", count_up, Config())
+    run("b", count_up, Config(size=5))  # not the one that is known by this name
+    before = {path: path.read_bytes() for path in folder.glob("[ab]/*")}
+    made.clear()
+    assert commands.main(["reproduce"]) == 1
+    error = capsys.readouterr().err
+    assert "run b can't be compared" in error and "size: 5 recorded, 4 now" in error
+    assert made == []
+    assert {path: path.read_bytes() for path in folder.glob("[ab]/*")} == before
+
+
+@pytest.mark.usefixtures("known")
+def test_commands_say_what_is_wrong(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SystemExit):
+        commands.main(["record", "d"])
+    assert "there is no run 'd'; there are a, b, c" in capsys.readouterr().err
+    monkeypatch.setenv("TOY_TRAIN", "never")
+    assert commands.main(["record", "a"]) == 1
+    assert "error: run a can't be taken" in capsys.readouterr().err
+    monkeypatch.delenv("TOY_TRAIN")
+    commands.main(["record"])
+    about = folder / "a" / "run.json"
+    about.write_text(about.read_text().replace("15.0", "16.0"))
+    assert commands.main(["record", "a"]) == 1
+    assert "error:" in capsys.readouterr().err
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recorded, "run", stopped)
+    assert commands.main(["record", "a"]) == 130
+    assert "stopped; record goes on" in capsys.readouterr().err
