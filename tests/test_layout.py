@@ -106,8 +106,7 @@ def test_a_problem_does_not_import_its_own_face(folder: str) -> None:
             assert face not in imported(path), name
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in FILES.values() if (CODE / "hw2") in path.parents]
-)
-def test_no_file_is_long(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 260
+def test_no_file_is_long() -> None:
+    lines = {name: len(path.read_text().splitlines()) for name, path in FILES.items()}
+    answers = {n: count for n, count in lines.items() if n.partition(".")[0] == "hw2"}
+    assert max(answers.values()) <= 260, answers

@@ -7,13 +7,14 @@ import math
 import textwrap
 from collections.abc import Iterable, Sequence
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 from cycler import cycler
 from IPython.display import Markdown
 
-from recorded import Run
+if TYPE_CHECKING:  # else PyTorch is imported where a chapter has no use for it
+    from recorded import Run
 
 # Okabe and Ito's palette, told apart by readers with any kind of colour vision.
 # https://jfly.uni-koeln.de/color/
@@ -132,7 +133,7 @@ def listed(items: Iterable[Any], separator: str = "; ") -> str:
     return separator.join(map(str, items)) or "none"
 
 
-def seeds(run: Run) -> str:
+def seeds(run: "Run") -> str:
     """The seeds of a run, as text."""
     options = run.config.get("recipe", {}) | run.config
     if options.get("seeds", 1) > 1:
@@ -141,7 +142,7 @@ def seeds(run: Run) -> str:
     return f"seed {options.get('seed', 0)}" if known else "no seed"
 
 
-def note(*runs: Run) -> Markdown:
+def note(*runs: "Run") -> Markdown:
     """The lines under what is shown of runs: which, when, where, how long."""
     return Markdown(
         " ".join(
