@@ -125,7 +125,7 @@ def p_value(p: float) -> str:
     """The p-value of a test as a formula: its digits, or a power of ten above it."""
     if p > 1e-3:
         return f"${p:.2g}$"
-    return f"$< 10^{{{math.ceil(math.log10(max(p, 1e-300)))}}}$"
+    return f"$< 10^{{{math.floor(math.log10(max(p, 1e-301))) + 1}}}$"
 
 
 def listed(items: Iterable[Any], separator: str = "; ") -> str:

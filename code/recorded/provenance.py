@@ -4,8 +4,8 @@ Code counts by what it does. From the function of a run, every function, class a
 constant of its package that it names is followed, and described by its syntax tree
 without comments, docstrings, annotations, layout, the texts of errors, and the place
 where it stands. So none of these changes a fingerprint, and a changed default, formula
-or constant does. What another package defines is described by its whole path, and what
-this one defines by its name.
+or constant does. What another package defines is described by its whole path, what
+``recorded`` defines by its name.
 
 This holds for modules that do nothing but define when they are imported, each name
 once; others are refused. Not seen is what has no name in the code: a function found by

@@ -86,7 +86,7 @@ def test_a_bound_on_a_p_value_is_the_next_power_of_ten(p: float) -> None:
     found = re.fullmatch(r"\$< 10\^\{(-\d+)\}\$", figures.p_value(p))
     assert found
     power = int(found[1])
-    assert p <= 10.0**power * (1 + 1e-12) and p > 10.0 ** (power - 1) * (1 - 1e-12)
+    assert p < 10.0**power and p >= 10.0 ** (power - 1) * (1 - 1e-12)
 
 
 def test_items_are_listed_or_there_is_none() -> None:
