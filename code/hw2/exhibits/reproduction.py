@@ -8,7 +8,7 @@ import torch
 from IPython.display import Markdown
 
 from hw2 import data
-from hw2.figures import seeds, table
+from hw2.figures import listed, seeds, table
 from recorded import Run
 
 READS = {"FASHION_MNIST": "FashionMNIST", "IMDB": "IMDB", "MINILM": "MiniLM"}
@@ -36,7 +36,7 @@ def provenance(runs: Iterable[Run]) -> Markdown:
         digests = [run.digests.get(file, "") for file in files]
         shown = [f"`{digest[:8]}`" if digest else "none" for digest in digests]
         key, covers = f"`{run.fingerprint.key[:8]}`", len(run.fingerprint.code)
-        rows.append([f"`{run.name}`", key, covers, ", ".join(reads) or "none", *shown])
+        rows.append([f"`{run.name}`", key, covers, listed(reads, ", "), *shown])
     header = ["Run", "Key", "Code", "Reads", "Metrics", "Predictions", "Weights"]
     return table(header, rows, "llrllll", [12, 9, 5, 15, 9, 11, 9])
 

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from hw2.evaluation import Floats
-from hw2.figures import ORANGE, signed, table
+from hw2.figures import ORANGE, listed, signed, table
 from hw2.training import count_parameters
 from hw2.vit.inspection import ablation_accuracies, flops, seed_accuracies
 from hw2.vit.training import minutes
@@ -99,7 +99,7 @@ def sides(accuracies: Mapping[str, Floats], reach: float) -> tuple[str, str, str
     del gains["nothing"]
 
     def between(low: float, high: float) -> str:
-        return "; ".join(n for n, gain in gains.items() if low < gain <= high) or "none"
+        return listed(n for n, gain in gains.items() if low < gain <= high)
 
     return between(reach, inf), between(-inf, -reach), between(-reach, reach)
 
