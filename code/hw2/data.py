@@ -1,7 +1,8 @@
 """The data sets and the pretrained encoder: where they are, and that they are real.
 
-A data set is looked for in a folder named by the environment, then, FashionMNIST,
-where packages put it, then on the network; the encoder comes with a package. Data and
+A data set is looked for in the folder that the environment names. Without one,
+FashionMNIST is looked for among earlier downloads and in Debian's package, then
+downloaded; IMDB is taken from the Hub. The encoder comes with a package. Data and
 weights are checked by SHA-256 of their content, so that it does not matter where they
 came from.
 
@@ -9,8 +10,6 @@ came from.
 - ``HW2_IMDB``: a folder with the layout of the Hub's ``stanfordnlp/imdb``.
 """
 
-import gzip
-import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from hw2.files import sound_copy, verified
 from recorded import incidental
 
 Split = Literal["train", "test"]
@@ -97,15 +97,16 @@ BERT_BASE_DIGESTS = {
 def fashion_mnist(split: Split) -> tuple[torch.Tensor, torch.Tensor]:
     """Images, uint8 (N, 1, 28, 28), and labels, int64 (N,); N is 60,000 or 10,000.
 
-    Raises ``MissingData`` where the data set can't be had, ``ValueError`` where a file
-    is not the published one.
+    A damaged copy is reported on stderr, and the next one is used. Raises
+    ``MissingData`` where there is no copy, ``ValueError`` where all are damaged.
     """
     if split not in ("train", "test"):
         raise ValueError(f"split is {split!r}, expected 'train' or 'test'")
-    folder = _fashion_mnist_folder()
     prefix = "train" if split == "train" else "t10k"
-    images = _read_verified(folder, f"{prefix}-images-idx3-ubyte")
-    labels = _read_verified(folder, f"{prefix}-labels-idx1-ubyte")
+    images, labels = (
+        verified(_fashion_mnist_file(name), FASHION_MNIST_DIGESTS[name], name)
+        for name in (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte")
+    )
     # The format: a header of 4 bytes and of 4 more for each axis, then the bytes.
     return (
         torch.tensor(np.frombuffer(images, np.uint8, offset=16)).view(-1, 1, 28, 28),
@@ -114,44 +115,38 @@ def fashion_mnist(split: Split) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @incidental
-def _fashion_mnist_folder() -> Path:
+def _fashion_mnist_file(name: str) -> bytes:
+    """The content of a file of FashionMNIST, from its first copy that is sound."""
     named = os.environ.get("HW2_FASHION_MNIST")
     downloaded = DOWNLOADS / "FashionMNIST" / "raw"
-    first = next(iter(FASHION_MNIST_DIGESTS))
-    for folder in [Path(named)] if named else [downloaded, DEBIAN_FASHION_MNIST]:
-        if (folder / first).exists() or (folder / f"{first}.gz").exists():
-            return folder
+    folders = [Path(named)] if named else [downloaded, DEBIAN_FASHION_MNIST]
+    paths = [folder / file for folder in folders for file in (f"{name}.gz", name)]
+    content, faults = sound_copy(paths, FASHION_MNIST_DIGESTS[name])
+    if content is not None:
+        return content
+    kind = ValueError if faults else MissingData
     if named:
-        raise MissingData(f"HW2_FASHION_MNIST is {named}, which has no {first}.gz")
+        text = f"HW2_FASHION_MNIST is {named}, which has no sound {name}.gz or {name}"
+        raise kind("; ".join([text, *faults, "put the published files there"]))
+    try:
+        return _download_fashion_mnist(downloaded / name)
+    except Exception as error:
+        text = f"{name} of FashionMNIST is not here and could not be downloaded"
+        remedy = (
+            "install Debian's dataset-fashion-mnist or set HW2_FASHION_MNIST to a "
+            "folder with its files"
+        )
+        raise kind("; ".join([text, *faults, remedy])) from error
+
+
+def _download_fashion_mnist(path: Path) -> bytes:
+    """The content of ``path``, where torchvision puts it with the other files."""
     from torchvision.datasets import FashionMNIST
 
-    try:
-        FashionMNIST(str(DOWNLOADS), download=True)
-    except Exception as error:
-        raise MissingData(
-            "FashionMNIST is not here and could not be downloaded; install Debian's "
-            "dataset-fashion-mnist or set HW2_FASHION_MNIST to a folder with its files"
-        ) from error
-    return downloaded
-
-
-def _read_verified(folder: Path, name: str) -> bytes:
-    packed = folder / f"{name}.gz"
-    path = packed if packed.exists() else folder / name
-    if not path.exists():
-        raise MissingData(f"{folder} has neither {name}.gz nor {name}")
-    content = path.read_bytes()
-    if path == packed:
-        content = gzip.decompress(content)
-    return verified(content, FASHION_MNIST_DIGESTS[name], path)
-
-
-def verified(content: bytes, digest: str, what: Path | str) -> bytes:
-    """``content``, if its SHA-256 is ``digest``; else ``ValueError`` names ``what``."""
-    found = hashlib.sha256(content).hexdigest()
-    if found != digest:
-        raise ValueError(f"{what} has SHA-256 {found}, expected {digest}")
-    return content
+    # torchvision checks packed files, but would keep an unpacked one that is damaged.
+    path.unlink(missing_ok=True)
+    FashionMNIST(str(DOWNLOADS), download=True)
+    return verified(path.read_bytes(), FASHION_MNIST_DIGESTS[path.name], path)
 
 
 def imdb(split: Split) -> tuple[list[str], torch.Tensor]:

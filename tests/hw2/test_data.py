@@ -2,7 +2,9 @@
 
 import gzip
 import hashlib
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +17,26 @@ from hw2 import data
 FIRST = "train-images-idx3-ubyte"
 
 
-@pytest.fixture(scope="module")
-def folder() -> Path:
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data set, unpacked."""
+    place = tmp_path_factory.mktemp("sound")
     try:
-        return data._fashion_mnist_folder()
+        for name in data.FASHION_MNIST_DIGESTS:
+            (place / name).write_bytes(data._fashion_mnist_file(name))
     except data.MissingData as missing:
         pytest.skip(str(missing))
+    return place
 
 
 def copy_of(folder: Path, to: Path) -> Path:
-    """A copy of the data set, unpacked."""
     for name in data.FASHION_MNIST_DIGESTS:
-        packed = folder / f"{name}.gz"
-        if packed.exists():
-            (to / name).write_bytes(gzip.decompress(packed.read_bytes()))
-        else:
-            shutil.copy(folder / name, to / name)
+        shutil.copy(folder / name, to / name)
     return to
+
+
+def no_network(*_: object, **__: object) -> None:
+    raise OSError("no network")
 
 
 def test_fashion_mnist(folder: Path) -> None:
@@ -97,10 +102,6 @@ def test_a_missing_file_is_said(
 
 def test_out_of_reach_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a folder, nor the package, nor the network."""
-
-    def no_network(*_: object, **__: object) -> None:
-        raise OSError("no network")
-
     monkeypatch.delenv("HW2_FASHION_MNIST", raising=False)
     monkeypatch.setattr(data, "DOWNLOADS", tmp_path)
     monkeypatch.setattr(data, "DEBIAN_FASHION_MNIST", tmp_path)
@@ -108,6 +109,141 @@ def test_out_of_reach_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(data.MissingData, match="could not be downloaded") as raised:
         data.fashion_mnist("train")
     assert "\n" not in str(raised.value)
+
+
+# Damaged copies of FashionMNIST
+
+LABELS = "t10k-labels-idx1-ubyte"
+# What may stand under the name of a packed file, and what is said of it.
+DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "truncated": (lambda packed: packed[:-9], " is truncated"),
+    "a page": (lambda _: b"<!DOCTYPE html><p>Moved", " can't be read: Not a gzipped"),
+    "empty": (lambda _: b"", " is empty"),
+    "overwritten": (lambda packed: packed[:99] + bytes(999) + packed[1098:], " can't"),
+    "another": (lambda _: gzip.compress(b"another"), " has SHA-256 .*, expected "),
+}
+
+
+@pytest.fixture(params=DAMAGES)
+def damaged(request: pytest.FixtureRequest, folder: Path) -> tuple[bytes, str]:
+    damage, said = DAMAGES[request.param]
+    return damage(gzip.compress((folder / LABELS).read_bytes())), said
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """The folders of downloads and of Debian's package, empty, and no network."""
+    downloads, debian = tmp_path / "FashionMNIST" / "raw", tmp_path / "debian"
+    downloads.mkdir(parents=True)
+    debian.mkdir()
+    monkeypatch.delenv("HW2_FASHION_MNIST", raising=False)
+    monkeypatch.setattr(data, "DOWNLOADS", tmp_path)
+    monkeypatch.setattr(data, "DEBIAN_FASHION_MNIST", debian)
+    monkeypatch.setattr("torchvision.datasets.FashionMNIST", no_network)
+    return downloads, debian
+
+
+def test_an_unpacked_file_beside_a_damaged_one(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    damaged: tuple[bytes, str],
+) -> None:
+    packed = copy_of(folder, tmp_path) / f"{LABELS}.gz"
+    packed.write_bytes(damaged[0])
+    monkeypatch.setenv("HW2_FASHION_MNIST", str(tmp_path))
+    assert len(data.fashion_mnist("test")[1]) == 10_000
+    (line,) = capsys.readouterr().err.splitlines()
+    used = f"; {tmp_path / LABELS} is used instead"
+    assert re.fullmatch(
+        re.escape(str(packed)) + damaged[1] + ".*" + re.escape(used), line
+    )
+
+
+def test_debians_package_beside_a_damaged_download(
+    folder: Path,
+    places: tuple[Path, Path],
+    capsys: pytest.CaptureFixture[str],
+    damaged: tuple[bytes, str],
+) -> None:
+    downloads, debian = places
+    copy_of(folder, debian)
+    packed = downloads / f"{LABELS}.gz"
+    packed.write_bytes(damaged[0])
+    assert len(data.fashion_mnist("test")[1]) == 10_000
+    (line,) = capsys.readouterr().err.splitlines()
+    used = f"; {debian / LABELS} is used instead"
+    assert re.fullmatch(
+        re.escape(str(packed)) + damaged[1] + ".*" + re.escape(used), line
+    )
+
+
+def test_a_download_that_stopped_half_way(
+    folder: Path, places: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Between two files: Debian's package has the others."""
+    downloads, debian = places
+    copy_of(folder, debian)
+    shutil.copy(folder / "t10k-images-idx3-ubyte", downloads)
+    (debian / "t10k-images-idx3-ubyte").unlink()
+    assert len(data.fashion_mnist("test")[0]) == 10_000
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("end", ["", ".gz"])
+def test_a_damaged_download_is_made_again(
+    folder: Path,
+    places: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    end: str,
+) -> None:
+    """torchvision, as it is, keeps an unpacked file that is damaged."""
+    downloads, _ = places
+    copy_of(folder, downloads)
+    (downloads / LABELS).unlink()
+    (downloads / f"{LABELS}{end}").write_bytes(b"")
+
+    def download(root: str, download: bool) -> None:
+        assert (root, download) == (str(data.DOWNLOADS), True)
+        if not (downloads / LABELS).exists():
+            shutil.copy(folder / LABELS, downloads)
+
+    monkeypatch.setattr("torchvision.datasets.FashionMNIST", download)
+    assert len(data.fashion_mnist("test")[1]) == 10_000
+
+
+def test_every_damaged_copy_is_named(
+    folder: Path, places: tuple[Path, Path], damaged: tuple[bytes, str]
+) -> None:
+    copies = [place / f"{LABELS}.gz" for place in places]
+    for packed in copies:
+        copy_of(folder, packed.parent)
+        (packed.parent / LABELS).unlink()
+        packed.write_bytes(damaged[0])
+    with pytest.raises(ValueError, match="could not be downloaded") as raised:
+        data.fashion_mnist("test")
+    text = str(raised.value)
+    for packed in copies:
+        assert re.search(re.escape(str(packed)) + damaged[1], text)
+    assert "install Debian's dataset-fashion-mnist" in text and "\n" not in text
+
+
+def test_a_named_folder_is_the_only_one(
+    folder: Path,
+    places: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    damaged: tuple[bytes, str],
+) -> None:
+    downloads, debian = places
+    copy_of(folder, debian)
+    copy_of(folder, downloads)
+    (downloads / LABELS).unlink()
+    (downloads / f"{LABELS}.gz").write_bytes(damaged[0])
+    monkeypatch.setenv("HW2_FASHION_MNIST", str(downloads))
+    with pytest.raises(ValueError, match=damaged[1]) as raised:
+        data.fashion_mnist("test")
+    assert "put the published files there" in str(raised.value)
 
 
 def test_an_unknown_split_is_refused() -> None:

@@ -163,7 +163,7 @@ def test_no_module_was_edited_since_it_was_imported() -> None:
 def test_only_these_functions_are_declared_without_effect() -> None:
     """Each is trusted not to bear on a result; a new one is to be thought about."""
     marked: list[Callable[..., Any]] = [
-        data._fashion_mnist_folder,
+        data._fashion_mnist_file,
         data._imdb_folder,
         data._from_hub,
         data._bert_base_folder,
