@@ -9,9 +9,10 @@ measures something and takes long::
     run("name", experiment, Config(epochs=3))
 
 ``run`` takes it from its record as long as its options, its data and what its code does
-(``provenance``) are those of the record, and makes it where they are not. The package
-that defines the function says in its ``__init__.py`` where its records are, and what
-else is to be known of it (``home``). A run that was stopped goes on from its last
+(``provenance``) are those of the record. Where they are not, a chapter makes it anew,
+and a script raises ``StaleRecord`` unless it asks with ``train=True``. The package that
+defines the function says in its ``__init__.py`` where its records are, and what else is
+to be known of it (``home``). A run that was stopped goes on from its last
 ``checkpoint``.
 """
 

@@ -1,6 +1,9 @@
-"""What a package says of how its runs are kept, by constants of its ``__init__``."""
+"""What a package says of how its runs are kept, by constants of its ``__init__``, and
+whether they may be made here."""
 
 import importlib
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +16,7 @@ class Home(NamedTuple):
     versions: tuple[str, ...]  # VERSIONS, the libraries that a record notes
     keepers: tuple[str, ...]  # KEEPERS, its modules on which no result depends
     command: str  # COMMAND, what makes a run, whose name stands for {}
-    variable: str  # of the environment, which forbids to make runs
+    variable: str  # of the environment, which allows or forbids to make runs
 
 
 def package_of(function: Callable[..., Any]) -> str:
@@ -29,6 +32,29 @@ def home(function: Callable[..., Any]) -> Home:
         said.get("RECORDS"),
         said.get("VERSIONS", ()),
         said.get("KEEPERS", ()),
-        said.get("COMMAND", "recorded.run({!r}, ...)"),
+        said.get("COMMAND", "recorded.run({!r}, ..., train=True)"),
         f"{name.upper()}_TRAIN",
     )
+
+
+def may_train(variable: str, asked: bool | None) -> bool:
+    """Whether a run whose record is stale or missing is made here.
+
+    It is where that is asked for: by ``asked``, by the ``variable`` of the environment,
+    which is ``stale`` for yes and ``never`` for no, or else by a cell of a notebook, as
+    a chapter is one. A no of either of the first two holds. Raises ``ValueError`` where
+    the variable has another value.
+    """
+    value = os.environ.get(variable) or None
+    if value not in (None, "stale", "never"):
+        raise ValueError(f"{variable} is {value!r}, expected 'stale' or 'never'")
+    if asked is False or value == "never":
+        return False
+    return bool(asked or value) or _in_kernel()
+
+
+def _in_kernel() -> bool:
+    """Whether this runs in a Jupyter kernel, as the cells of a chapter do."""
+    # What is not imported runs nothing here.
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")

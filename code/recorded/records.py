@@ -8,10 +8,10 @@ A record is a folder, which appears when all its files are on the disk:
 - ``weights.safetensors``, if the run trains a model;
 - ``SHA256SUMS`` of all of these, which ``sha256sum --check`` reads, too.
 
-A run without a record, or with a stale one, is made where it is asked for, unless a
-variable of the environment, ``HW2_TRAIN`` for a package ``hw2``, is ``never``; then it
-is an error. A run that is stopped, by whatever, goes on from its last checkpoint when
-it is asked for again on the same machine with the same libraries.
+A run without a record, or with a stale one, is made only where that is asked for
+(``home.may_train``); elsewhere it is an error. A run that is stopped, by whatever, goes
+on from its last checkpoint when it is asked for again on the same machine with the same
+libraries.
 """
 
 import datetime
@@ -35,7 +35,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from recorded.checkpoint import Checkpoint, first_process, flush
-from recorded.home import home
+from recorded.home import home, may_train
 from recorded.provenance import (
     Fingerprint,
     differences,
@@ -107,35 +107,41 @@ class Run:
         return self.fingerprint.config
 
 
-def run(name: str, experiment: Experiment, config: Any) -> Run:
+def run(
+    name: str, experiment: Experiment, config: Any, train: bool | None = None
+) -> Run:
     """The run of ``experiment`` with ``config``: from its record, else made now.
 
-    ``config`` is a dataclass of JSON values. Raises ``TamperedRecord`` for a record
-    that is not as it was written, ``StaleRecord`` where the run would have to be made
-    and that is forbidden, ``ValueError`` for a ``name``, or a value of the variable
-    that forbids it, that is none of those expected, and where the package of
-    ``experiment`` has no ``RECORDS``.
+    ``config`` is a dataclass of JSON values. With ``train`` the run is made where its
+    record is stale or missing, and without it, where it is None, only in a Jupyter
+    kernel, which is what executes a chapter, or where the environment asks for it: the
+    variable ``HW2_TRAIN``, for a package ``hw2``, is ``stale``. The value ``never``
+    forbids it, whatever ``train`` is. How long the recorded run took is said first.
+
+    Raises ``TamperedRecord`` for a record that is not as it was written,
+    ``StaleRecord`` where the run would have to be made and that is not asked for,
+    ``ValueError`` for a ``name`` or a value of the variable that is none of those
+    expected, and where the package of ``experiment`` has no ``RECORDS``.
     """
     kept = home(experiment)
     if not kept.records:
         raise ValueError(f"{experiment.__module__} is of a package without RECORDS")
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
         raise ValueError(f"name is {name!r}, expected small letters, digits, hyphens")
-    train = os.environ.get(kept.variable) or "stale"
-    if train not in ("stale", "never"):
-        raise ValueError(f"{kept.variable} is {train!r}, expected 'stale' or 'never'")
+    train = may_train(kept.variable, train)
     now = fingerprint(experiment, config)
     folder = kept.records / name
     recorded, changes = recorded_run(folder, experiment, now)
     if recorded:
         return recorded
-    if train == "never":
+    if not train:
+        forbidden = os.environ.get(kept.variable) == "never"
         raise StaleRecord(
             f"run {name} can't be taken from its record: {'; '.join(changes)}. "
-            f"{kept.variable} is never, so it is not made here; "
-            f"{kept.command.format(name)} does"
+            f"{f'{kept.variable} is never, so it' if forbidden else 'It'} is not made "
+            f"here; {kept.command.format(name)} does"
         )
-    print(f"run {name} is made: {'; '.join(changes)}", file=sys.stderr, flush=True)
+    print(_announcement(folder, changes), file=sys.stderr, flush=True)
     if not first_process():
         return make(folder, experiment, config)
     kept.records.mkdir(exist_ok=True)
@@ -145,6 +151,17 @@ def run(name: str, experiment: Experiment, config: Any) -> Run:
         # Another process may have made it meanwhile.
         recorded, _ = recorded_run(folder, experiment, now)
         return recorded or make(folder, experiment, config)
+
+
+def _announcement(folder: Path, changes: list[str]) -> str:
+    """What is made and why, and how long it took when it was recorded."""
+    if folder.exists():
+        old = read(folder)
+        spent = datetime.timedelta(seconds=round(old.seconds))
+        time = f"the recorded one took {spent} (hours:minutes:seconds), {old.hardware}"
+    else:
+        time = "no record says how long it takes"
+    return f"run {folder.name} is made: {'; '.join(changes)}; {time}"
 
 
 def recorded_run(
@@ -178,12 +195,16 @@ def recorded_run(
 
 
 def named(record: str | Run, runs: dict[str, Any], experiment: Experiment) -> Run:
-    """The run of a name, out of configurations by name; a run is given as it is."""
+    """The run of a name, out of configurations by name; a run is given as it is.
+
+    None is made. Raises ``ValueError`` for a name that is not known, ``StaleRecord``
+    where the record is stale or missing.
+    """
     if isinstance(record, Run):
         return record
     if record not in runs:
         raise ValueError(f"record is {record!r}, expected one of {sorted(runs)}")
-    return run(record, experiment, runs[record])
+    return run(record, experiment, runs[record], train=False)
 
 
 def make(folder: Path, experiment: Experiment, config: Any) -> Run:

@@ -1,6 +1,8 @@
 """``python -m hw2``: what it makes, what it compares, what it says is wrong."""
 
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +10,8 @@ import torch
 import hw2
 import recorded
 from hw2 import __main__ as commands
-from recorded import run
+from hw2 import sentiment, vit
+from recorded import StaleRecord, run
 from toy import Config, count_up, machine, made
 
 
@@ -28,8 +31,9 @@ def known(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("known")
 def test_record_makes_what_is_stale(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("TOY_TRAIN")  # the command itself asks for it
     assert commands.main(["record", "b"]) == 0
     assert made == [Config(size=4)]
     assert commands.main(["record"]) == 0
@@ -58,6 +62,23 @@ def test_where_nothing_is_trained_a_run_of_the_report_is_an_error(
     assert "error: run vit-small can't be taken" in error
     assert "HW2_TRAIN is never" in error and "make record RUN=vit-small does" in error
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    "module, large", [(vit, vit.LARGE), (sentiment, sentiment.LARGE)]
+)
+def test_loading_a_model_trains_none(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType,
+    large: dict[str, Any],
+) -> None:
+    monkeypatch.setenv("HW2_TRAIN", "stale")
+    for name in large:
+        with pytest.raises(
+            StaleRecord, match=f"it is not recorded.*make record RUN={name}"
+        ):
+            module.load(name)
 
 
 @pytest.mark.usefixtures("known")
@@ -111,14 +132,14 @@ def test_commands_say_what_is_wrong(
     monkeypatch.setenv("TOY_TRAIN", "never")
     assert commands.main(["record", "a"]) == 1
     assert "error: run a can't be taken" in capsys.readouterr().err
-    monkeypatch.delenv("TOY_TRAIN")
+    monkeypatch.setenv("TOY_TRAIN", "stale")
     commands.main(["record"])
     about = folder / "a" / "run.json"
     about.write_text(about.read_text().replace("15.0", "16.0"))
     assert commands.main(["record", "a"]) == 1
     assert "error:" in capsys.readouterr().err
 
-    def stopped(*_: object) -> None:
+    def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(recorded, "run", stopped)

@@ -51,7 +51,9 @@ def test_the_command_of_the_package_is_what_makes_a_run(
     with pytest.raises(StaleRecord, match=r"not made here; play a-1 again does$"):
         run("a-1", count_up, Config())
     monkeypatch.delattr(toy, "COMMAND")
-    with pytest.raises(StaleRecord, match=r"here; recorded\.run\('a-1', \.\.\.\) does"):
+    with pytest.raises(
+        StaleRecord, match=r"here; recorded\.run\('a-1', \.\.\., train=True\)"
+    ):
         run("a-1", count_up, Config())
 
 
@@ -59,13 +61,14 @@ def test_the_variable_that_forbids_is_the_packages_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HW2_TRAIN", "never")
-    run("a", count_up, Config())
+    run("a", count_up, Config())  # TOY_TRAIN is stale
     assert toy.made == [Config()]
     monkeypatch.setenv("TOY_TRAIN", "never")
     with pytest.raises(StaleRecord, match="TOY_TRAIN is never"):
         run("b", count_up, Config())
     monkeypatch.setenv("TOY_TRAIN", "")  # as if it were not set
-    run("b", count_up, Config())
+    run("b", count_up, Config(), train=True)
+    assert len(toy.made) == 2
 
 
 def test_what_keeps_results_has_no_part_in_them(

@@ -1,15 +1,19 @@
 """Records are whole or not at all, never stale, never edited; what stops goes on."""
 
+import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 import torch
 from filelock import FileLock
+from nbclient import NotebookClient
 
 import toy
 from conftest import visible
@@ -17,9 +21,11 @@ from recorded import (
     Checkpoint,
     Experiment,
     Outcome,
+    Run,
     StaleRecord,
     TamperedRecord,
     make,
+    named,
     records,
     run,
     scored_by,
@@ -82,13 +88,88 @@ def test_a_name_that_is_no_folders_is_refused(name: str) -> None:
 # Never without being asked
 
 
+@pytest.mark.parametrize("variable", [None, "", "stale", "never"])
+@pytest.mark.parametrize("train", [None, True, False])
+def test_a_script_has_to_ask(
+    monkeypatch: pytest.MonkeyPatch, variable: str | None, train: bool | None
+) -> None:
+    """By the argument or by the variable, of which either can forbid it."""
+    monkeypatch.delenv("TOY_TRAIN")
+    if variable is not None:
+        monkeypatch.setenv("TOY_TRAIN", variable)
+    if variable != "never" and (train or (variable == "stale" and train is None)):
+        run("a", count_up, Config(), train)
+        assert made == [Config()]
+    else:
+        with pytest.raises(StaleRecord, match=r"t is not made here; make record RUN=a"):
+            run("a", count_up, Config(), train)
+        assert made == []
+
+
+def test_a_cell_of_a_notebook_asks(folder: Path, tmp_path: Path) -> None:
+    """In a real kernel, as the two renderers start one; a script beside it does not."""
+    lines = [
+        *("import sys", "from pathlib import Path", "from recorded import run"),
+        f"sys.path.append({str(Path(toy.__file__).parent)!r})",
+        *("import toy", f"toy.RECORDS = Path({str(folder)!r})"),
+        "print(run('a', toy.count_up, toy.Config()).name)",
+    ]
+    code = "\n".join(lines)
+    environment = {k: v for k, v in os.environ.items() if k != "TOY_TRAIN"}
+    script = [sys.executable, "-c", code]
+    ended = subprocess.run(script, env=environment, capture_output=True, text=True)
+    assert "StaleRecord: run a can't be taken" in ended.stderr
+    assert not folder.exists()
+    cell = nbformat.v4.new_code_cell(code)
+    client = NotebookClient(nbformat.v4.new_notebook(cells=[cell]))
+    client.execute(env=environment)
+    assert [out.text for out in cell.outputs if out.name == "stdout"] == ["a\n"]
+    assert visible(folder) == ["a"]
+
+
+def test_how_long_it_took_is_said_first(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def begin(*of: Any) -> Run:
+        print("it begins", file=sys.stderr)
+        return make(*of)
+
+    monkeypatch.setattr(records, "make", begin)
+    monkeypatch.setattr(records, "_hardware", lambda: "2 cores of a kind")
+    monkeypatch.setattr(Checkpoint, "seconds", 4000.4)
+    for size, said in (
+        (3, "run a is made: it is not recorded; no record says how long it takes"),
+        (
+            4,
+            "run a is made: option size: 3 recorded, 4 now; the recorded one took "
+            "1:06:40 (hours:minutes:seconds), 2 cores of a kind",
+        ),
+    ):
+        run("a", count_up, Config(size))
+        assert capfd.readouterr().err.splitlines() == [said, "it begins"]
+
+
+def test_what_is_named_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = {"a": Config()}
+    monkeypatch.setenv("TOY_TRAIN", "stale")
+    with pytest.raises(StaleRecord, match=r"make record RUN=a does"):
+        named("a", runs, count_up)
+    assert made == []
+    recorded = run("a", count_up, Config())
+    assert named("a", runs, count_up).digests == recorded.digests
+    assert named(recorded, runs, count_up) is recorded
+    with pytest.raises(ValueError, match=r"record is 'b', expected one of \['a'\]"):
+        named("b", runs, count_up)
+    assert made == [Config()]
+
+
 def test_where_nothing_is_trained_it_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TOY_TRAIN", "never")
     with pytest.raises(StaleRecord, match=r"it is not recorded.*make record RUN=a"):
         run("a", count_up, Config())
-    monkeypatch.delenv("TOY_TRAIN")
+    monkeypatch.setenv("TOY_TRAIN", "stale")
     run("a", count_up, Config())
     monkeypatch.setenv("TOY_TRAIN", "never")
     run("a", count_up, Config())
