@@ -19,7 +19,7 @@ MAY_IMPORT = {
 # Within hw2, and within the folder of a problem, each row imports from those above it.
 LAYERS = {
     "hw2": [
-        ["files"],
+        ["files", "arguments"],
         ["data", "evaluation", "training", "figures"],
         ["recurrence", "attention", "linear_attention"],
         ["scaling"],

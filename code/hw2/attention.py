@@ -12,6 +12,8 @@ import mpmath
 import numpy as np
 import numpy.typing as npt
 
+from hw2.arguments import double, integer, matrix
+
 Array = npt.NDArray[np.float64]
 
 # The tokens x_1 = d + b, x_2 = a, x_3 = c + b in the base vectors a, b, c, d.
@@ -24,11 +26,17 @@ def attention(
     """Weights softmax(scale q k^T), of shape (S, T), and outputs, (S, d_v).
 
     ``q`` holds S queries of d features in its rows, ``k`` and ``v`` T keys of d and T
-    values of d_v features. Anything finite is allowed: rows as large as 1e300, whose
-    inner products no double can hold, give neither infinities nor NaN. Keys that are
-    smaller than the largest one by 300 orders of magnitude count as zero. Raises
-    ``ValueError`` if a matrix is not two-dimensional, is empty, complex or not finite,
-    if shapes do not match, or if ``scale`` is not positive and finite.
+    values of d_v features: arrays, tensors or lists of real numbers of any type.
+    Anything finite is allowed: rows as large as 1e300, whose inner products no double
+    can hold, give neither infinities nor NaN.
+
+    A score q_i . k_j is the sum of its products q_if k_jf, rounded as doubles are. A
+    product counts as zero, too, where it is below 1e-300 times the largest feature of
+    q_i times the largest of all keys, in magnitude.
+
+    Raises ``ValueError`` if a matrix is not two-dimensional, is empty, complex or not
+    finite in double precision, if shapes do not match, or if ``scale`` is not positive
+    and finite; ``TypeError`` for what is no number.
     """
     q, k, v, scale = _checked(q, k, v, scale)
     # Powers of two scale without rounding. The queries are scaled one by one, so that
@@ -50,7 +58,7 @@ def self_attention(X: npt.ArrayLike, scale: float = 1.0) -> tuple[Array, Array]:
     ``X`` holds T tokens of d features in its rows: ``attention`` with the tokens as
     queries, keys and values, and with its errors.
     """
-    X = _checked_matrix(X, "X")
+    X = matrix(X, "X")
     return attention(X, X, X, scale)
 
 
@@ -60,7 +68,7 @@ def base_tokens(beta: float, d: int = 4) -> Array:
     The base vectors a, b, c, d are ``beta`` times the first four unit vectors of a
     space of ``d >= 4`` dimensions; the result does not depend on which orthogonal
     vectors are taken. Raises ``ValueError`` for ``d < 4`` and for a ``beta`` that is
-    negative or not finite.
+    negative or not finite, ``TypeError`` for what is no number or, ``d``, no integer.
     """
     beta, d = _checked_space(beta, d)
     return beta * np.array(TOKENS, dtype=np.float64) @ np.eye(4, d)
@@ -72,7 +80,8 @@ def error_bound(beta: float, scale: float = 1.0) -> Array:
     The bounds are sqrt(2), sqrt(10) and sqrt(2) times beta exp(-scale beta^2), and hold
     for the exact outputs at every ``beta >= 0``. They are rounded upwards, hence never
     below the smallest normal double. Raises ``ValueError`` for a ``beta`` that is
-    negative or not finite and a ``scale`` that is not positive and finite.
+    negative or not finite and a ``scale`` that is not positive and finite,
+    ``TypeError`` for what is no number.
     """
     beta, scale = _checked_norm(beta), _checked_scale(scale)
     with np.errstate(divide="ignore", over="ignore"):
@@ -92,7 +101,8 @@ def exact_errors(
     Weights and outputs are computed as they are defined, in as many digits as the
     difference of output and token cancels, and ``digits`` more. Raises ``ValueError``
     for a ``beta`` that is negative or not finite, for a ``scale`` that is not positive
-    and finite, for ``digits`` below 1, and where more than 100,000 digits are needed.
+    and finite, for ``digits`` below 1, and where more than 100,000 digits are needed;
+    ``TypeError`` for what is no number or, ``digits``, no integer.
     """
     beta, scale, digits = _checked_digits(beta, scale, digits)
     with mpmath.workdps(math.ceil(_cancelled(beta, scale)) + digits + 10):
@@ -123,8 +133,7 @@ def _cancelled(beta: float, scale: float) -> float:
 def _checked(
     q: npt.ArrayLike, k: npt.ArrayLike, v: npt.ArrayLike, scale: float
 ) -> tuple[Array, Array, Array, float]:
-    q, k = _checked_matrix(q, "q"), _checked_matrix(k, "k")
-    v = _checked_matrix(v, "v")
+    q, k, v = matrix(q, "q"), matrix(k, "k"), matrix(v, "v")
     if q.shape[1] != k.shape[1] or len(k) != len(v):
         raise ValueError(
             "q, k, v must be (S, d), (T, d), (T, d_v), "
@@ -133,34 +142,24 @@ def _checked(
     return q, k, v, _checked_scale(scale)
 
 
-def _checked_matrix(values: npt.ArrayLike, name: str) -> Array:
-    if np.iscomplexobj(values):
-        raise ValueError(f"{name} must be real, got complex numbers")
-    matrix = np.asarray(values, dtype=np.float64)
-    if matrix.ndim != 2 or matrix.size == 0:
-        raise ValueError(
-            f"{name} must be a matrix with a row for each token and not empty, "
-            f"got shape {matrix.shape}"
-        )
-    if not np.isfinite(matrix).all():
-        wrong = matrix[~np.isfinite(matrix)][0]
-        raise ValueError(f"{name} must be finite, got {wrong}")
-    return matrix
-
-
 def _checked_norm(beta: float) -> float:
-    if not 0 <= beta < np.inf:
+    norm = double(beta, "beta")
+    if not 0 <= norm < np.inf:
         raise ValueError(f"beta must be a finite norm, 0 or larger, got {beta}")
-    return float(beta)
+    return norm
 
 
 def _checked_scale(scale: float) -> float:
-    if not 0 < scale < np.inf:
-        raise ValueError(f"scale must be positive and finite, got {scale}")
-    return float(scale)
+    factor = double(scale, "scale")
+    if not 0 < factor < np.inf:
+        raise ValueError(
+            f"scale must be positive and finite in double precision, got {scale}"
+        )
+    return factor
 
 
 def _checked_space(beta: float, d: int) -> tuple[float, int]:
+    d = integer(d, "d")
     if d < 4:
         raise ValueError(f"d must be at least 4 for four orthogonal vectors, got {d}")
     return _checked_norm(beta), d
@@ -168,6 +167,7 @@ def _checked_space(beta: float, d: int) -> tuple[float, int]:
 
 def _checked_digits(beta: float, scale: float, digits: int) -> tuple[float, float, int]:
     beta, scale = _checked_norm(beta), _checked_scale(scale)
+    digits = integer(digits, "digits")
     if digits < 1:
         raise ValueError(f"digits must be at least 1, got {digits}")
     if not _cancelled(beta, scale) + digits <= 100_000:

@@ -11,15 +11,16 @@ where on sigma can't be told from a step.
 """
 
 import math
-import operator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, SupportsFloat
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import sympy as sp
 import z3
+
+from hw2.arguments import double, integer, number, real
 
 W_IN, W_REC, W_OUT = 1, -1, 1000  # the numbers on the edges of Figure 1
 PATIENCE = 10_000  # milliseconds for a proof by the solver
@@ -30,13 +31,18 @@ Integers = Sequence[int] | npt.NDArray[np.integer]
 def step(h: Any, x: Any, w_in: Any = W_IN, w_rec: Any = W_REC) -> Any:
     """The hidden state after one more input, w_in x + w_rec h.
 
-    Of whatever can be added and multiplied: numbers, SymPy's symbols, Z3's integers.
+    Of whatever can be added and multiplied: numbers, SymPy's symbols, Z3's integers;
+    numbers of NumPy and PyTorch are rounded, or wrap around, as their types do.
     """
     return w_in * x + w_rec * h
 
 
 def sigmoid(z: float) -> float:
-    """Logistic function 1 / (1 + exp(-z)) of a number of any size."""
+    """Logistic function 1 / (1 + exp(-z)) of a real number of any size, in a double.
+
+    Raises ``TypeError`` for what is no number, ``ValueError`` for a complex one.
+    """
+    z = real(z, "z")
     tail = math.exp(-min(abs(z), 746))  # exp(-746) is already 0 in double precision
     return 1 / (1 + tail) if z >= 0 else tail / (1 + tail)
 
@@ -48,12 +54,13 @@ def run(
 
     Returns the hidden states ``h_1..h_T`` and the outputs ``y_1..y_T``, each of shape
     (T,). With whole weights the hidden states are exact: Python integers, of any size,
-    in an array of objects. A weight that is not whole makes them floating-point.
+    in an array of objects. A weight that is not whole makes them floating-point. Whole
+    numbers may be of any type, also of a floating-point one.
 
     Raises ``ValueError`` if ``x`` is empty, not one-dimensional or holds anything but
-    whole numbers, or if a weight is not finite; ``TypeError`` for what is no number;
-    ``OverflowError`` if, with a weight that is not whole, h_t or w_out h_t can't be
-    computed in the range of doubles.
+    whole numbers, or if a weight is complex or not finite; ``TypeError`` for what is no
+    number; ``OverflowError`` if a weight that is not whole, or, with one, h_t or
+    w_out h_t, can't be computed in the range of doubles.
     """
     x, w_in, w_rec, w_out = _checked(x, w_in, w_rec, w_out)
     h: float = 0
@@ -85,9 +92,10 @@ def closed_form(
 
     For an integer ``T`` the expression is written out in the symbols ``x_1``, ...,
     ``x_T``; for a symbolic ``T`` it is a ``Sum`` over the indexed symbol ``x[k]``. The
-    weights may be numbers or symbols. Raises ``ValueError`` for ``T < 1``, for weights
-    that are not finite, and for a symbol ``k``, which is the index of the sum;
-    ``TypeError`` for a ``T`` that is neither an integer nor a SymPy expression.
+    weights may be numbers or SymPy expressions. Raises ``ValueError`` for ``T < 1``,
+    for weights that are not finite, and for a symbol ``k``, which is the index of the
+    sum; ``TypeError`` for a ``T`` that is neither an integer nor a SymPy expression,
+    and for weights that are neither numbers nor SymPy expressions.
     """
     T, w_in, w_rec = _checked_symbols(T, w_in, w_rec)
     if isinstance(T, int):
@@ -103,8 +111,10 @@ def prove(claim: z3.BoolRef, *given: z3.BoolRef) -> None:
     Z3 (de Moura and Bjorner, doi:10.1007/978-3-540-78800-3_24) looks for values that
     fulfil what is given and not the claim; its integers and real numbers are unbounded.
     Raises ``AssertionError`` with such values if there are any, or if nothing fulfils
-    what is given, and ``RuntimeError`` if the solver can't tell within ``PATIENCE``.
+    what is given, ``RuntimeError`` if the solver can't tell within ``PATIENCE``, and
+    ``TypeError`` for what is no formula of Z3, such as a truth value of Python.
     """
+    _check_formulas(claim, *given)
     solver = z3.Solver()
     solver.set(timeout=PATIENCE)
     solver.add(*given)
@@ -154,7 +164,9 @@ def _checked_pairs(x: Integers) -> list[int]:
 def _checked_symbols(
     T: int | sp.Expr, w_in: float | sp.Expr, w_rec: float | sp.Expr
 ) -> tuple[int | sp.Expr, sp.Expr, sp.Expr]:
-    w_in, w_rec = sp.sympify(w_in), sp.sympify(w_rec)
+    w_in, w_rec = _expression(w_in, "w_in"), _expression(w_rec, "w_rec")
+    if not isinstance(T, sp.Expr):
+        T = integer(T, "T")
     for name, weight in (("w_in", w_in), ("w_rec", w_rec)):
         if weight.is_finite is False or weight is sp.nan:
             raise ValueError(f"{name} must be finite, got {weight}")
@@ -162,13 +174,28 @@ def _checked_symbols(
         raise ValueError("k is the index of the sum and can't be given")
     if isinstance(T, sp.Expr) and not T.is_number:
         return T, w_in, w_rec
-    length = operator.index(T)
+    length = integer(T, "T")
     if length < 1:
         raise ValueError(f"T must be at least 1, got {T}")
     return length, w_in, w_rec
 
 
+def _expression(weight: float | sp.Expr, name: str) -> sp.Expr:
+    if isinstance(weight, sp.Expr):
+        return weight
+    plain = number(weight, name)
+    return sp.sympify(int(plain) if isinstance(plain, bool) else plain)
+
+
+def _check_formulas(*formulas: z3.BoolRef) -> None:
+    for formula in formulas:
+        if not isinstance(formula, z3.BoolRef):
+            raise TypeError(f"expected a formula of Z3, got {formula!r}")
+
+
 def _checked_floating(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    if dtype is None:  # which NumPy takes for double precision
+        raise TypeError("expected a floating-point type, got None")
     if not np.issubdtype(dtype, np.floating):
         raise ValueError(f"expected a floating-point type, got {dtype!r}")
     return np.dtype(dtype)
@@ -191,26 +218,35 @@ def _finite(h: float) -> float:
 
 
 def _integers(x: Integers) -> list[int]:
-    if np.ndim(x) != 1 or len(x) == 0:
+    if not _is_sequence(x) or len(x) == 0 or any(map(_is_sequence, x)):
         raise ValueError(f"x must be a sequence of T >= 1 integers, got {x!r}")
     inputs = []
     for i, value in enumerate(x):
-        number = _number(value, f"x[{i}]")
-        if not isinstance(number, int):
+        plain = _number(value, f"x[{i}]")
+        if not isinstance(plain, int):
             raise ValueError(f"x[{i}] must be a whole number, got {value!r}")
-        inputs.append(number)
+        inputs.append(plain)
     return inputs
+
+
+def _is_sequence(x: object) -> bool:
+    """Whether it has a length and an order: an array with axes, a list, but no text."""
+    listed = isinstance(x, Sequence) and not isinstance(x, str | bytes | bytearray)
+    return listed or getattr(x, "ndim", 0) > 0
 
 
 def _number(value: object, name: str) -> int | float:
     """A whole number as ``int``, for exact arithmetic, any other as ``float``."""
+    plain = real(value, name)
     try:
-        return operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        if not isinstance(value, SupportsFloat):
-            raise TypeError(f"{name} must be a number, got {value!r}") from None
-    try:
-        whole = int(value)  # type: ignore[call-overload]  # exact, which float is not
+        whole = int(plain)  # exact, which float is not
     except (OverflowError, ValueError):
         raise ValueError(f"{name} must be finite, got {value!r}") from None
-    return whole if whole == value else float(value)
+    except TypeError:  # a symbol
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    if whole == plain:
+        return whole
+    nearest = double(plain, name)
+    if math.isinf(nearest):
+        raise OverflowError(f"{name} is beyond the range of doubles, got {value!r}")
+    return nearest
