@@ -3,6 +3,7 @@
 import math
 import numbers
 import operator
+from fractions import Fraction
 from typing import Any, SupportsFloat
 
 import numpy as np
@@ -12,18 +13,22 @@ import numpy.typing as npt
 def number(value: Any, name: str) -> Any:
     """A number as it is, one of NumPy or PyTorch as Python's of the same value.
 
-    So it can neither wrap around nor be rounded to few digits in what follows. Raises
-    ``TypeError`` for what is no number: text, an array with axes, nothing.
+    So it can neither wrap around nor be rounded to few digits in what follows; one of
+    extended precision becomes a fraction. Raises ``TypeError`` for what is no number:
+    text, an array with axes, nothing.
     """
     plain = value
     if hasattr(value, "item"):
+        is_time = getattr(value.dtype, "kind", "") in ("m", "M")
         try:
-            plain = value.item() if value.ndim == 0 else None
+            plain = None if value.ndim or is_time else value.item()
         except RuntimeError:  # a tensor without a value
             plain = None
     if np.ma.is_masked(value) or not isinstance(plain, numbers.Number | SupportsFloat):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    return plain
+    if isinstance(plain, np.longdouble) and np.isfinite(plain):
+        return Fraction(*plain.as_integer_ratio())
+    return complex(plain) if isinstance(plain, np.clongdouble) else plain
 
 
 def real(value: Any, name: str) -> Any:
@@ -31,6 +36,12 @@ def real(value: Any, name: str) -> Any:
     plain = number(value, name)
     if isinstance(plain, numbers.Complex) and not isinstance(plain, numbers.Real):
         raise ValueError(f"{name} must be real, got {value!r}")
+    try:
+        float(plain)
+    except TypeError:  # a symbol
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    except (OverflowError, ValueError):  # too large, or a decimal nan that signals
+        pass
     return plain
 
 
@@ -44,10 +55,8 @@ def double(value: Any, name: str) -> float:
         return float(plain)
     except OverflowError:
         return math.inf if plain > 0 else -math.inf
-    except ValueError:  # a decimal nan that signals
+    except ValueError:
         return math.nan
-    except TypeError:  # a symbol
-        raise TypeError(f"{name} must be a number, got {value!r}") from None
 
 
 def integer(value: Any, name: str) -> int:
@@ -78,7 +87,8 @@ def matrix(values: Any, name: str) -> npt.NDArray[np.float64]:
     if array.dtype.kind == "c":
         raise ValueError(f"{name} must be real, got complex numbers")
     if array.dtype.kind == "O":
-        array = np.array([[double(x, f"an entry of {name}") for x in r] for r in array])
+        entry = f"each entry of {name}"
+        array = np.array([[double(x, entry) for x in row] for row in array])
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold numbers, got {array.dtype}")
     with np.errstate(over="ignore"):

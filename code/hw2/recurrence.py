@@ -242,9 +242,7 @@ def _number(value: object, name: str) -> int | float:
         whole = int(plain)  # exact, which float is not
     except (OverflowError, ValueError):
         raise ValueError(f"{name} must be finite, got {value!r}") from None
-    except TypeError:  # a symbol
-        raise TypeError(f"{name} must be a number, got {value!r}") from None
-    if whole == plain:
+    if whole == plain or not plain - whole:  # no Float of SymPy equals an integer
         return whole
     nearest = double(plain, name)
     if math.isinf(nearest):

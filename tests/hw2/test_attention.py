@@ -1,6 +1,7 @@
 """Self-attention against references, at any scale, and the bound on its copies."""
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import mpmath
@@ -20,6 +21,7 @@ from hw2.attention import (
     exact_errors,
     self_attention,
 )
+from number_types import ARRAYS, COMPLEX, NO_NUMBERS, SCALARS
 
 Array = npt.NDArray[np.float64]
 
@@ -265,3 +267,116 @@ def test_bad_scales(scale: float) -> None:
 def test_too_few_dimensions() -> None:
     with pytest.raises(ValueError, match="3"):
         base_tokens(1.0, d=3)
+
+
+# Numbers of every type
+
+
+@pytest.mark.parametrize("kind", ARRAYS)
+def test_matrices_of_any_type(kind: str) -> None:
+    X = [[1, 0], [0, 1], [1, 1]]
+    given = ARRAYS[kind](X)
+    for found in (attention(given, given, given), self_attention(given)):
+        for got, expected in zip(found, self_attention(X), strict=True):
+            assert got.dtype == np.float64
+            np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("kind", SCALARS)
+def test_numbers_of_any_type(kind: str) -> None:
+    one = SCALARS[kind](1)
+    X = base_tokens(1.0)
+    np.testing.assert_array_equal(base_tokens(one), X)
+    np.testing.assert_array_equal(error_bound(one, one), error_bound(1.0, 1.0))
+    assert exact_errors(one, one) == exact_errors(1.0, 1.0)
+    for function in (self_attention, lambda X, scale: attention(X, X, X, scale)):
+        for got, expected in zip(function(X, one), function(X, 1.0), strict=True):
+            np.testing.assert_array_equal(got, expected)
+
+
+def test_small_types_do_not_wrap_around() -> None:
+    X = np.array([[127, -128], [100, 100]], dtype=np.int8)
+    np.testing.assert_array_equal(self_attention(X), self_attention(X.astype(float)))
+    small: list[Any] = [np.int8(100), np.float16(2**-14), np.int8(127)]
+    np.testing.assert_array_equal(error_bound(*small[:2]), error_bound(100.0, 2**-14))
+    assert exact_errors(*small) == exact_errors(100.0, 2**-14, 127)
+
+
+@pytest.mark.parametrize("wrong", NO_NUMBERS, ids=repr)
+def test_what_is_no_number(wrong: Any) -> None:
+    for name, function in (("beta", base_tokens), ("beta", error_bound)):
+        with pytest.raises(TypeError, match=f"{name} must be a number"):
+            function(wrong)
+    for call in (
+        lambda: error_bound(1.0, wrong),
+        lambda: exact_errors(1.0, wrong),
+        lambda: self_attention([[1.0]], wrong),
+    ):
+        with pytest.raises(TypeError, match="scale must be a number"):
+            call()
+    with pytest.raises(TypeError, match="d must be an integer"):
+        base_tokens(1.0, wrong)
+    with pytest.raises(TypeError, match="digits must be an integer"):
+        exact_errors(1.0, 1.0, wrong)
+    with pytest.raises((TypeError, ValueError), match="X must"):
+        self_attention([[wrong]])
+
+
+@pytest.mark.parametrize("value", COMPLEX, ids=repr)
+def test_complex_numbers(value: Any) -> None:
+    for name, call in (
+        ("beta", lambda: base_tokens(value)),
+        ("beta", lambda: error_bound(value)),
+        ("beta", lambda: exact_errors(value)),
+        ("scale", lambda: self_attention([[1.0]], value)),
+        ("X", lambda: self_attention([[value]])),
+    ):
+        with pytest.raises(ValueError, match=f"{name} must be real"):
+            call()
+
+
+@pytest.mark.parametrize("number", [4.0, 4.5, np.float16(4), Fraction(4)])
+def test_only_integers_count(number: Any) -> None:
+    with pytest.raises(TypeError, match="d must be an integer"):
+        base_tokens(1.0, number)
+    with pytest.raises(TypeError, match="digits must be an integer"):
+        exact_errors(1.0, digits=number)
+
+
+# Queries that span hundreds of orders of magnitude
+
+
+def exact_weights(q: list[float], k: list[list[float]]) -> list[float]:
+    """Those of one query, by sums of fractions."""
+    scores = [
+        sum(Fraction(a) * Fraction(b) for a, b in zip(q, row, strict=True)) for row in k
+    ]
+    gaps = [float(max(score - max(scores), Fraction(-1000))) for score in scores]
+    return [math.exp(gap) / math.fsum(map(math.exp, gaps)) for gap in gaps]
+
+
+@pytest.mark.parametrize(
+    ("q", "k"),
+    [
+        # the products that are left out are far too small to matter
+        ([1e200, 1e-200], [[1e-200, 1e-200], [0.0, 1e-200]]),
+        ([1e200, 1e-200], [[1e200, 1e200], [-1e200, 0.0], [1.0, 1.0]]),
+        # 1e-299 times the largest features
+        ([1e150, 1e-149], [[0.0, 1e149], [0.0, -1e149], [-1e149, 0.0]]),
+    ],
+)
+def test_a_query_of_large_and_small_features(
+    q: list[float], k: list[list[float]]
+) -> None:
+    weights, _ = attention([q], k, k)
+    np.testing.assert_allclose(weights[0], exact_weights(q, k), rtol=1e-12)
+
+
+def test_the_limit_of_what_a_query_can_span() -> None:
+    """As the docstring says: a product of 1 beside the largest features, 1e400."""
+    for q, k in (
+        ([1e200, 1e-200], [[0.0, 1e200], [0.0, 0.0], [-1e200, 0.0]]),
+        ([1e200, 1.0], [[0.0, 1.0], [0.0, 0.0], [-1e200, 0.0]]),
+    ):
+        assert exact_weights(q, k)[0] == pytest.approx(math.e / (1 + math.e))
+        assert attention([q], k, k)[0].tolist() == [[0.5, 0.5, 0.0]]

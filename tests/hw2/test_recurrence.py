@@ -26,6 +26,7 @@ from hw2.recurrence import (
     sigmoid,
     step,
 )
+from number_types import ARRAYS, COMPLEX, NO_NUMBERS, REAL, REAL_TENSORS, SCALARS
 
 integers = st.integers(-(10**40), 10**40)
 sequences = st.lists(integers, min_size=1, max_size=30)
@@ -320,3 +321,118 @@ def test_bad_sequences_have_no_sums(x: Any) -> None:
 def test_numpy_sums_do_not_wrap_around() -> None:
     smallest = np.iinfo(np.int64).min
     assert even_minus_odd(np.array([smallest, -1 - smallest])) == 2**64 - 1
+
+
+# Numbers of every type
+
+
+@pytest.mark.parametrize("kind", ARRAYS)
+def test_inputs_of_any_type(kind: str) -> None:
+    make = ARRAYS[kind]
+    for x in (make([1, 0, 1, 1]), [make(1), make(0), make(1), make(1)]):
+        if kind == "sparse" and isinstance(x, list):
+            continue
+        hidden, outputs = run(x)
+        assert hidden.tolist() == [1, -1, 2, -1] and type(hidden[0]) is int
+        assert outputs.tolist() == [1, 0, 1, 0]
+        assert even_minus_odd(x) == -1
+
+
+@pytest.mark.parametrize("kind", SCALARS)
+def test_weights_of_any_type(kind: str) -> None:
+    one = SCALARS[kind](1)
+    hidden, outputs = run([1, 2], one, one, one)
+    assert hidden.tolist() == [1, 3] and type(hidden[0]) is int
+    assert outputs.tolist() == [sigmoid(1), sigmoid(3)]
+    assert sigmoid(one) == sigmoid(1.0) and type(sigmoid(one)) is float
+    difference = closed_form(2, one, one) - sum(sp.symbols("x_1 x_2"))
+    assert sp.nsimplify(difference) == 0
+
+
+@pytest.mark.parametrize("dtype", [d for d in REAL if d != np.bool_], ids=str)
+def test_the_largest_numbers_of_numpy(dtype: np.dtype[Any]) -> None:
+    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    ends = np.array([limits.min, limits.max], dtype=dtype)
+    low, high = map(int, ends)
+    assert run(ends)[0].tolist() == [low, high - low]
+    assert run([0, 1], ends[1], ends[0])[0].tolist() == [0, high]
+    assert [sigmoid(end) for end in ends] == [sigmoid(low), sigmoid(high)]
+    if dtype.kind != "f":
+        doubled = closed_form(2, ends[1], 2)
+        assert doubled == high * (2 * sp.Symbol("x_1") + sp.Symbol("x_2"))
+
+
+def test_numbers_between_the_integers() -> None:
+    halves: list[Any] = [
+        *(np.float16(0.5), torch.tensor(0.5).bfloat16(), Fraction(1, 2), sp.Float(0.5)),
+        *(Decimal("0.5"), np.longdouble(0.5), sp.Rational(1, 2), mpmath.mpf(0.5)),
+    ]
+    for half in halves:
+        assert run([1, 2], w_in=half)[0].tolist() == [0.5, 0.5]
+        assert sigmoid(half) == sigmoid(0.5)
+        with pytest.raises(ValueError, match=r"x\[0\] must be a whole number"):
+            run([half])
+
+
+@pytest.mark.parametrize("wrong", NO_NUMBERS, ids=repr)
+def test_what_is_no_number(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="z must be a number"):
+        sigmoid(wrong)
+    for name in ("w_in", "w_rec", "w_out"):
+        with pytest.raises(TypeError, match=f"{name} must be a number"):
+            run([1, 2], **{name: wrong})
+    for take in (run, even_minus_odd):
+        with pytest.raises((TypeError, ValueError), match=r"^x"):
+            take([wrong, wrong])
+    if not isinstance(wrong, sp.Symbol):
+        for name in ("w_in", "w_rec"):
+            with pytest.raises(TypeError, match=f"{name} must be a number"):
+                closed_form(2, **{name: wrong})
+        with pytest.raises(TypeError, match="T must be an integer"):
+            closed_form(wrong)
+
+
+@pytest.mark.parametrize("value", COMPLEX, ids=repr)
+def test_complex_numbers(value: Any) -> None:
+    with pytest.raises(ValueError, match="z must be real"):
+        sigmoid(value)
+    for name in ("w_in", "w_rec", "w_out"):
+        with pytest.raises(ValueError, match=f"{name} must be real"):
+            run([1, 2], **{name: value})
+    for take in (run, even_minus_odd):
+        with pytest.raises(ValueError, match=r"x\[0\] must be real"):
+            take([value, value])
+    expected = sp.sympify(complex(value)) * sp.Symbol("x_1")
+    assert sp.simplify(closed_form(1, value) - expected) == 0
+
+
+def test_lengths_of_any_type() -> None:
+    for dtype in (dtype for dtype in REAL if dtype.kind in "iu"):
+        assert closed_form(dtype.type(3)) == closed_form(3)
+    for kind in (dtype for dtype in REAL_TENSORS if dtype != torch.bool):
+        length: Any = torch.tensor(3).to(kind)
+        if kind.is_floating_point:
+            with pytest.raises(TypeError, match="T must be an integer"):
+                closed_form(length)
+        else:
+            assert closed_form(length) == closed_form(3)
+
+
+def test_types_that_do_not_saturate() -> None:
+    for dtype in REAL:
+        if dtype.kind == "f":
+            zero, one = saturation(dtype)
+            assert -math.inf < zero < 0 < one < math.inf
+        else:
+            with pytest.raises(ValueError, match="floating-point"):
+                saturation(dtype)
+    for wrong in (None, "no type", 3, np.floating, *REAL_TENSORS):
+        with pytest.raises(TypeError):
+            saturation(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [True, np.bool_(True), None, z3.Int("x"), sp.true])
+def test_only_formulas_are_proved(wrong: Any) -> None:
+    for formulas in ((wrong,), (z3.Int("x") == 1, wrong)):
+        with pytest.raises(TypeError, match="expected a formula of Z3"):
+            prove(*formulas)
