@@ -85,6 +85,17 @@ def test_what_inputs_contribute_adds_up() -> None:
         ]
 
 
+def test_weights_are_written_in_their_cells() -> None:
+    weights = [self_attention(base_tokens(norm))[0] for norm in (1.0, 3.0)]
+    figure = attention.weight_maps((1, 3), weights)
+    assert [ax.get_title() for ax in figure.axes] == [r"$\beta = 1$", r"$\beta = 3$"]
+    for ax, matrix in zip(figure.axes, weights, strict=True):
+        written = {text.get_position(): text.get_text() for text in ax.texts}
+        for (i, j), weight in np.ndenumerate(matrix):
+            assert written[(j, i)] == attention.scientific(float(weight))
+        np.testing.assert_array_equal(ax.images[0].get_array(), matrix)
+
+
 def test_a_mixture_is_drawn_for_each_output() -> None:
     norms = np.array([0.5, 1.0, 2.0])
     W, Y = self_attention(base_tokens(1.0))

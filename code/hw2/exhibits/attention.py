@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import mpmath
+import numpy as np
 from matplotlib.figure import Figure
 
 from hw2.attention import Array
@@ -17,6 +18,24 @@ def scientific(number: mpmath.mpf | float) -> str:
     text = mpmath.nstr(number, 3, strip_zeros=False, min_fixed=-3, max_fixed=3)
     mantissa, _, exponent = text.partition("e")
     return f"${mantissa}" + (rf" \cdot 10^{{{int(exponent)}}}$" if exponent else "$")
+
+
+def weight_maps(norms: Sequence[float], weights: Sequence[Array]) -> Figure:
+    """The weights (T, T) for each norm, side by side, as colours and as numbers."""
+    fig, axes = plt.subplots(1, len(norms), figsize=(6.2, 2.5), sharey=True)
+    for ax, norm, matrix in zip(axes, norms, weights, strict=True):
+        ax.imshow(matrix, vmin=0, vmax=1)
+        for (i, j), weight in np.ndenumerate(matrix):
+            colour = "white" if weight > 0.5 else "black"
+            text = {"color": colour, "fontsize": 7.5, "ha": "center", "va": "center"}
+            ax.text(j, i, scientific(float(weight)), **text)
+        names = range(1, len(matrix) + 1)
+        ax.set(title=rf"$\beta = {norm}$", xticks=range(len(matrix)))
+        ax.set_xticklabels([f"$x_{j}$" for j in names])
+        ax.set_yticks(range(len(matrix)), [f"$y_{i}$" for i in names])
+        ax.tick_params(length=0)
+        ax.grid(False)
+    return fig
 
 
 def mixtures(
