@@ -2,7 +2,8 @@
 
 ``recurrence``, ``attention``, ``linear_attention`` with its ``scaling``, ``vit`` and
 ``sentiment`` answer the problems; ``data``, ``training``, ``evaluation`` and
-``figures`` are what they share; ``runs`` lists what is recorded.
+``figures`` are what they share, with ``files`` and ``arguments`` below them; ``runs``
+lists what is recorded.
 """
 
 from pathlib import Path
