@@ -167,6 +167,16 @@ def test_seconds_are_those_of_the_fastest_call(least: float, calls: int) -> None
     assert 2 <= next(count) <= calls
 
 
+def test_a_long_call_is_made_once() -> None:
+    pauses = iter([1.0])
+
+    def wait(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        time.sleep(next(pauses))
+        return v
+
+    assert seconds(wait, features(1, 1), 0.2) >= 1
+
+
 def test_peak_memory_is_what_is_held_at_once() -> None:
     def allocate(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         first = torch.empty(1000)
