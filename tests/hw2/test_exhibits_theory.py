@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.patches import Rectangle
 
 from hw2.attention import base_tokens, self_attention
 from hw2.exhibits import attention, linear_attention, recurrence
@@ -109,6 +111,27 @@ def test_a_mixture_is_drawn_for_each_output() -> None:
     for i, ax in enumerate(figure.axes[2:]):
         expected = distances[:, i]
         assert heights(ax)[:2] == [expected.tolist(), (2 * expected).tolist()]
+
+
+def test_matrices_are_drawn_to_scale_and_what_is_formed_is_grey() -> None:
+    figure = linear_attention.bracketings(T=9, d=2, d_v=3)
+    white = to_rgba("white")
+    formed = []
+    for ax in figure.axes:
+        boxes = [patch for patch in ax.patches if isinstance(patch, Rectangle)]
+        shapes = [(box.get_height(), box.get_width()) for box in boxes]
+        # Each product, before and after the first of its two steps, and its result.
+        *left, last = shapes
+        assert last == (9, 3)
+        for chain in (left[:3], left[3:]):
+            rows, columns = zip(*chain, strict=True)
+            assert columns[:-1] == rows[1:] and (rows[0], columns[-1]) == (9, 3)
+        formed += [
+            shape
+            for shape, box in zip(shapes, boxes, strict=True)
+            if box.get_facecolor() != white
+        ]
+    assert formed == [(9, 9), (2, 3)]
 
 
 def test_poles_are_left_out() -> None:
