@@ -1,5 +1,7 @@
 """The longer figures of chapter 3."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.axes import Axes
@@ -59,7 +61,10 @@ def _draw(ax: Axes, product: Product, sizes: dict[str, int]) -> float:
             x += 2
         else:
             bend = 0.06 if item == "(" else -0.06
-            style = {"arrowstyle": "-", "connectionstyle": f"arc3,rad={bend}"}
+            style: dict[str, Any] = {
+                "arrowstyle": "-",
+                "connectionstyle": f"arc3,rad={bend}",
+            }
             ends = (x - 0.2, half), (x - 0.2, -half)
             ax.add_patch(FancyArrowPatch(*ends, shrinkA=0, shrinkB=0, lw=1, **style))
             x += 0.6
