@@ -112,12 +112,14 @@ def causal(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     token.
     """
     T, d_v, block = q.shape[-2], v.shape[-1], min(BLOCK, q.shape[-2])
-    q, k = (pad(x, (0, 0, 0, -T % block)) for x in (q, k))
-    v = pad(v, (0, 1, 0, -T % block), value=1.0)
+    v = pad(v, (0, 1), value=1.0)
+    if T % block:  # else it would only copy
+        q, k, v = (pad(x, (0, 0, 0, -T % block)) for x in (q, k, v))
     q, k, v = (x.unflatten(-2, (-1, block)) for x in (q, k, v))
     states = (k.mT @ v).cumsum(-3)  # after each block
     before = pad(states, (0, 0, 0, 0, 1, -1))  # before each; zeros before the first
-    sums = (q @ k.mT).tril() @ v + q @ before
+    sums = (q @ k.mT).tril_() @ v
+    sums += q @ before
     return torch.split(sums.flatten(-3, -2)[..., :T, :], [d_v, 1], dim=-1)
 
 
