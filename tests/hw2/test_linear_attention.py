@@ -257,6 +257,7 @@ def test_other_kinds_of_input(
         3.0,
         [[1.0], [1.0, 2.0]],
         {"q": 1},
+        np.ma.masked_less(np.ones((4, 3)), 2),
         torch.ones(4, 3).to_sparse(),
         torch.ones(4, 3, device="meta"),
         torch.nested.nested_tensor([torch.ones(4, 3)], layout=torch.jagged),
