@@ -8,7 +8,8 @@ sum over the row:
 Queries and keys are (..., T, d), values (..., T, d_v), outputs (..., T, d_v); leading
 axes are a batch, the same for all three. They are dense tensors, arrays or lists of one
 type: float64, float32, float16 or bfloat16. The last two are computed in float32 and
-rounded once, at the end; that is wide enough for all products of float16. Every function is differentiable.
+rounded once, at the end; that is wide enough for all products of float16. Every
+function is differentiable.
 
 The weights are positive if all dot products are, for instance because queries and keys
 went through ``feature_map`` (Katharopoulos et al., arXiv:2006.16236, section 3.2). The
