@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.patches import Rectangle
 
 from hw2.attention import base_tokens, self_attention
 from hw2.exhibits import attention, linear_attention, recurrence
 from hw2.recurrence import run
-from hw2.scaling import faster_from, fastest
+from hw2.scaling import faster_from, fastest, ratios
 from recorded import Tensors
 
 
@@ -28,25 +30,39 @@ def heights(ax: Axes) -> list[list[Any]]:
     return [np.asarray(line.get_ydata()).tolist() for line in ax.lines]
 
 
-def measured(linear: list[float], other: list[float]) -> Tensors:
-    """Two rounds, of which the second is faster."""
+def measured(*rounds: tuple[list[float], list[float]]) -> Tensors:
+    """Rounds of the seconds of ``linear`` and of ``quadratic``."""
     found = {}
-    for name, seconds in (("linear", linear), ("quadratic", other)):
-        found[f"{name}_tokens"] = torch.tensor([2**n for n in range(len(seconds))])
-        found[f"{name}_seconds"] = torch.tensor([[9.0] * len(seconds), seconds])
-        found[f"{name}_bytes"] = torch.ones(len(seconds))
+    for name, seconds in zip(
+        ("linear", "quadratic"), zip(*rounds, strict=True), strict=True
+    ):
+        n = len(seconds[0])
+        found[f"{name}_tokens"] = torch.tensor([2**i for i in range(n)])
+        found[f"{name}_seconds"] = torch.tensor(seconds)
+        found[f"{name}_bytes"] = torch.ones(n)
     return found
 
 
 @pytest.mark.parametrize(
-    ("linear", "tokens"),
-    [([1, 1, 1, 9], 1), ([2, 1, 1, 9], 2), ([1, 2, 1, 9], 4), ([3, 1, 2, 1], None)],
+    ("first", "second", "tokens"),
+    [
+        ([1, 1, 1, 9], [1, 1, 1, 9], 1),
+        ([2, 1, 1, 9], [1, 1, 1, 9], 2),  # as fast is not faster
+        ([1, 1, 1, 9], [1, 2, 1, 9], 4),  # in one round only
+        ([1, 1, 1, 9], [8, 8, 8, 9], 1),  # a slow round, of both
+        ([3, 1, 2, 1], [1, 1, 1, 1], None),
+    ],
 )
-def test_from_where_on_linear_is_faster(
-    linear: list[float], tokens: int | None
+def test_from_where_on_linear_is_faster_in_every_round(
+    first: list[float], second: list[float], tokens: int | None
 ) -> None:
-    found = measured(linear, [2, 2, 2])
-    assert fastest(found, "linear").tolist() == linear
+    other = [16.0] * 3 if second[0] == 8 else [2.0] * 3
+    found = measured((first, [2.0] * 3), (second, other))
+    assert fastest(found, "linear").tolist() == np.minimum(first, second).tolist()
+    assert ratios(found, "quadratic", "linear").tolist() == [
+        pytest.approx(np.divide([2.0] * 3, first[:3])),
+        pytest.approx(np.divide(other, second[:3])),
+    ]
     if tokens:
         assert faster_from(found, "quadratic") == tokens
     else:
@@ -108,6 +124,27 @@ def test_a_mixture_is_drawn_for_each_output() -> None:
         assert heights(ax)[:2] == [expected.tolist(), (2 * expected).tolist()]
 
 
+def test_matrices_are_drawn_to_scale_and_what_is_formed_is_grey() -> None:
+    figure = linear_attention.bracketings(T=9, d=2, d_v=3)
+    white = to_rgba("white")
+    formed = []
+    for ax in figure.axes:
+        boxes = [patch for patch in ax.patches if isinstance(patch, Rectangle)]
+        shapes = [(box.get_height(), box.get_width()) for box in boxes]
+        # Each product, before and after the first of its two steps, and its result.
+        *left, last = shapes
+        assert last == (9, 3)
+        for chain in (left[:3], left[3:]):
+            rows, columns = zip(*chain, strict=True)
+            assert columns[:-1] == rows[1:] and (rows[0], columns[-1]) == (9, 3)
+        formed += [
+            shape
+            for shape, box in zip(shapes, boxes, strict=True)
+            if box.get_facecolor() != white
+        ]
+    assert formed == [(9, 9), (2, 3)]
+
+
 def test_poles_are_left_out() -> None:
     plain = torch.tensor([1.0, 50.0, -2.0, -50.0])
     negative = torch.tensor([False, False, True, True])
@@ -120,7 +157,7 @@ def test_poles_are_left_out() -> None:
 
 def test_guides_have_the_slopes_one_and_two() -> None:
     seconds = [float(n + 1) for n in range(15)]
-    found = measured(seconds, seconds)
+    found = measured((seconds, seconds))
     kinds = ("tokens", "seconds", "bytes")
     found |= {f"softmax_{what}": found[f"linear_{what}"] for what in kinds}
     for ax in linear_attention.times(found).axes:

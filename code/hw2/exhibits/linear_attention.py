@@ -1,13 +1,74 @@
 """The longer figures of chapter 3."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, Rectangle
 from torch import Tensor
 
 from hw2.figures import BLUE, GREEN, ORANGE, RED
 from hw2.scaling import LONG, fastest
 from recorded import Tensors
+
+# A product from left to right: matrices by name and shape, and signs.
+Q, K, V, Y = ("Q", "T d"), (r"K^\top", "d T"), ("V", "T v"), ("Y", "T v")
+FORMED = ((r"Q K^\top", "T T"), (r"K^\top V", "d v"))
+Product = tuple[str | tuple[str, str], ...]
+QUADRATIC: Product = ("(", Q, K, ")", V, "=", FORMED[0], V, "=", Y)
+LINEAR: Product = (Q, "(", K, V, ")", "=", Q, FORMED[1], "=", Y)
+
+
+def bracketings(T: int = 12, d: int = 2, d_v: int = 3) -> Figure:
+    """Both orders of multiplication, their matrices drawn to scale."""
+    fig, axes = plt.subplots(2, 1, figsize=(6.2, 3.9))
+    titles = (
+        r"quadratic, $(Q K^\top)\, V$, forms a $T \times T$ matrix:",
+        r"linear, $Q\, (K^\top V)$, forms a $d \times d_v$ matrix:",
+    )
+    sizes = {"T": T, "d": d, "v": d_v}
+    ends = [
+        _draw(ax, product, sizes)
+        for ax, product in zip(axes, (QUADRATIC, LINEAR), strict=True)
+    ]
+    for ax, title in zip(axes, titles, strict=True):
+        ax.set(xlim=(-1, max(ends)), ylim=(-T / 2 - 2, T / 2 + 0.2), aspect="equal")
+        ax.set_title(title, loc="left", fontsize=9)
+        ax.set_axis_off()
+    return fig
+
+
+def _draw(ax: Axes, product: Product, sizes: dict[str, int]) -> float:
+    """Draw a product, a row or column of a matrix one unit wide; where it ends."""
+    x, half = 0.0, sizes["T"] / 2
+    for item in product:
+        if isinstance(item, tuple):
+            name, shape = item
+            rows, columns = (sizes[letter] for letter in shape.split())
+            colour = "0.8" if item in FORMED else "white"
+            corner, centre = (x, -rows / 2), x + columns / 2
+            ax.add_patch(Rectangle(corner, columns, rows, ec="black", fc=colour, lw=1))
+            ax.text(centre, 0, f"${name}$", ha="center", va="center", fontsize=8)
+            label = shape.replace(" ", r" \times ").replace("v", "d_v")
+            ax.text(
+                centre, -half - 1, f"${label}$", ha="center", va="center", fontsize=7
+            )
+            x += columns + 1.2
+        elif item == "=":
+            ax.text(x + 0.6, 0, "$=$", ha="center", va="center", fontsize=11)
+            x += 2
+        else:
+            bend = 0.06 if item == "(" else -0.06
+            style: dict[str, Any] = {
+                "arrowstyle": "-",
+                "connectionstyle": f"arc3,rad={bend}",
+            }
+            ends = (x - 0.2, half), (x - 0.2, -half)
+            ax.add_patch(FancyArrowPatch(*ends, shrinkA=0, shrinkB=0, lw=1, **style))
+            x += 0.6
+    return x
 
 
 def positivity(
