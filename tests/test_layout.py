@@ -20,7 +20,7 @@ MAY_IMPORT = {
 LAYERS = {
     "hw2": [
         ["files", "arguments"],
-        ["data", "evaluation", "training", "figures"],
+        ["data", "evaluation", "training", "study", "figures"],
         ["recurrence", "attention", "linear_attention"],
         ["scaling"],
         ["vit", "sentiment"],

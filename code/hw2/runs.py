@@ -10,7 +10,7 @@ RUNS: dict[str, tuple[Experiment, Any]] = {
     for experiment, runs in (
         (scaling.experiment, scaling.RUNS),
         (vit.experiment, vit.RUNS),
-        (vit.ablate, vit.ABLATIONS),
+        (vit.ablate, vit.STUDIES),
         (sentiment.experiment, sentiment.RUNS),
     )
     for name, config in runs.items()

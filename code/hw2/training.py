@@ -1,9 +1,11 @@
-"""What every training needs: a bar of its progress, checkpoints, its size."""
+"""What every training run needs: a bar of its progress, checkpoints, its size."""
 
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from recorded import Checkpoint, incidental
@@ -48,6 +50,70 @@ def resume(
         optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["random"])
     return state
+
+
+# By what they are of: "losses" of each step; of each epoch, at its end, "seconds" of
+# training so far, and what is evaluated then.
+History = dict[str, list[float]]
+
+
+class Journal:
+    """What stands around the loop of a training run.
+
+    It notes losses and times, evaluates the network after each epoch, shows the
+    progress and keeps checkpoints. At the start it puts back the last one there is.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        checkpoint: Checkpoint,
+        model: nn.Module,
+        optimisers: Sequence[torch.optim.Optimizer],
+        epochs: int,
+        epoch_steps: int,
+        evaluate: Callable[[], dict[str, float]],
+    ) -> None:
+        self.name, self.checkpoint, self.evaluate = name, checkpoint, evaluate
+        self.model, self.first, self.others = model, optimisers[0], optimisers[1:]
+        self.epoch_steps, self.total = epoch_steps, epochs * epoch_steps
+        self.history: History = {"losses": [], "seconds": []}
+        self.seconds = 0.0
+        if kept := resume(checkpoint, name, model, self.first):
+            self.history, self.seconds = kept["history"], kept["seconds"]
+            for optimiser, state in zip(self.others, kept["others"], strict=True):
+                optimiser.load_state_dict(state)
+        self.bar = progress(self.total, name, self.steps)
+        self.start = time.perf_counter()
+
+    @property
+    def steps(self) -> int:
+        """The number of steps that were taken."""
+        return len(self.history["losses"])
+
+    @property
+    def done(self) -> float:
+        """The fraction of the training that is done in the middle of the next step."""
+        return (self.steps + 0.5) / self.total
+
+    def add(self, loss: Tensor) -> None:
+        """Note the loss of a step, and do what is due after it."""
+        self.history["losses"].append(loss.item())
+        ended = self.steps % self.epoch_steps == 0
+        if ended or self.checkpoint.due():
+            self.seconds += time.perf_counter() - self.start
+            if ended:
+                found = {"seconds": self.seconds} | self.evaluate()
+                for what, value in found.items():
+                    self.history.setdefault(what, []).append(value)
+            others = [optimiser.state_dict() for optimiser in self.others]
+            state = {"history": self.history, "seconds": self.seconds, "others": others}
+            keep(self.checkpoint, self.name, self.model, self.first, **state)
+            self.start = time.perf_counter()
+        shown = {k: values[-1] for k, values in self.history.items() if "accuracy" in k}
+        advance(self.bar, loss=self.history["losses"][-1], **shown)
+        if self.steps == self.total:
+            self.bar.close()
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -20,7 +20,7 @@ from conftest import (
     remote_requests,
     words,
 )
-from hw2 import sentiment
+from hw2 import sentiment, vit
 from hw2.runs import RUNS
 from portable.project import read_project
 
@@ -190,8 +190,8 @@ def test_the_answers_are_there_for_machines(book: Path, pdf: PdfReader) -> None:
     assert rests["1"] == rests["2a"] == rests["Q2b"] == []
     assert rests["3"] == ["linear-attention"] and rests["4"] == [
         "vit-small",
-        "vit-medium",
         "dense",
+        "dense-plain",
     ]
     assert rests["Q3d"] == [
         "sentiment-notebook",
@@ -222,23 +222,22 @@ def test_what_is_shown_of_a_run_says_so(book: Path) -> None:
     assert set(notes.pop("report.html")) == {  # under tables without a label
         "linear-attention",
         "vit-small",
-        "vit-medium",
         "dense",
+        "dense-plain",
         *sentiment.RUNS,
     }
     assert {label: " ".join(runs) for label, runs in notes.items()} == {
         "fig-times": "linear-attention",
         "tbl-growth": "linear-attention",
-        "fig-vit-curves": "vit-small vit-medium dense",
-        "tbl-vit-results": "vit-small vit-medium vit-fast vit-plain dense",
-        "fig-vit-ninety": "vit-fast vit-plain",
+        "fig-vit-curves": " ".join(vit.RUNS),
+        "tbl-vit-results": " ".join(vit.RUNS),
         "tbl-vit-ablation": "vit-ablation",
         "fig-vit-confusion": "vit-small",
         "fig-vit-wrong": "vit-small",
-        "fig-vit-calibration": "vit-small dense",
+        "fig-vit-calibration": "vit-small dense dense-smoothed",
         "fig-vit-rollout": "vit-small",
         "fig-vit-positions": "vit-small",
-        "fig-vit-moved": "vit-small vit-fast dense",
+        "fig-vit-moved": "vit-small dense dense-plain",
         "tbl-sentiment-setup": "sentiment-notebook",  # sizes of the subsets, printed
         # after it Q3b and Q3c, printed
         "fig-sentiment-lengths": "sentiment-data sentiment-notebook sentiment-notebook",

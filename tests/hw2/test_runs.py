@@ -74,8 +74,8 @@ WITH_EFFECT = [
     ("vit-small", vit.model, "= 0.286, 0.353", "= 0.286, 0.354", ["code PIXEL_MEAN changed", "code PIXEL_STD changed"]),
     ("vit-small", vit.model, "SIDE = 28", "SIDE = 32", ["code SIDE changed"]),
     ("vit-small", vit.model, "nn.GELU()", "nn.ReLU()", ["code Block changed"]),
-    ("vit-small", vit.training, "images.split(500)", "images.split(499)", ["code predict changed"]),
-    ("vit-small", vit.training, "(len(losses) + 0.5)", "(len(losses) + 1)", ["code fit changed"]),
+    ("vit-small", vit.training, ".split(500)", ".split(499)", ["code predict changed"]),
+    ("vit-small", vit.training, "(0.9, 0.99)", "(0.9, 0.999)", ["code optimisers_for changed"]),
     ("vit-small", data, "offset=16", "offset=17", ["code fashion_mnist changed"]),
     ("sentiment-notebook", sentiment.encoder, "size: int = 16,", "size: int = 32,", ["code encode changed"]),
     ("sentiment-notebook", sentiment.model, "if layer > 0:", "if layer > 1:", ["code GruHead changed"]),
@@ -150,7 +150,7 @@ def test_what_the_runs_read() -> None:
     }
     assert reads == {
         "linear-attention": set(),
-        **{name: {"FASHION_MNIST"} for name in vit.RUNS | vit.ABLATIONS},
+        **{name: {"FASHION_MNIST"} for name in vit.RUNS | vit.STUDIES},
         **{name: {"IMDB", "MINILM"} for name in sentiment.RUNS | sentiment.STUDIES},
         "sentiment-tfidf": {"IMDB"},
     }

@@ -12,8 +12,13 @@ from torch import Tensor, nn
 from hw2.evaluation import Floats
 from hw2.figures import ORANGE, listed, signed, table
 from hw2.training import count_parameters
-from hw2.vit.inspection import ablation_accuracies, flops, seed_accuracies
-from hw2.vit.training import minutes
+from hw2.vit.experiments import of_change
+from hw2.vit.inspection import (
+    ablation_accuracies,
+    flops,
+    minutes,
+    seed_accuracies,
+)
 from recorded import Run
 
 
@@ -64,12 +69,31 @@ def results(runs: Iterable[Run], networks: Mapping[str, nn.Module]) -> Markdown:
             f"{count_parameters(network):,}",
             f"{flops(network) / 1e6:.1f} M",
             str(run.config["epochs"]),
-            f"{minutes(run.metrics):.1f}",
+            f"{minutes(run.predictions):.1f}",
             run.hardware.split()[0],
         )
         columns.append(column)
     header, *rows = zip(*columns, strict=True)
     return table(header, rows)
+
+
+def log(run: Run, seed: int = 0) -> str:
+    """What a training run prints: a line for each epoch.
+
+    The loss in training is the mean over the epoch, of images as they are shown then;
+    loss and accuracy on the held-out images are those at its end; the seconds are of
+    training alone, from the start.
+    """
+    of = {what: history[seed] for what, history in run.predictions.items()}
+    losses = of["losses"].float().view(len(of["seconds"]), -1).mean(dim=1)
+    columns = (losses, of["held_out_loss"], of["held_out_accuracy"], of["seconds"])
+    lines = ["epoch    loss   held-out loss   accuracy   seconds"]
+    for epoch, row in enumerate(zip(*columns, strict=True), 1):
+        loss, held_out, accuracy, seconds = map(float, row)
+        lines.append(
+            f"{epoch:5} {loss:7.3f} {held_out:15.3f} {accuracy:10.2%} {seconds:9.0f}"
+        )
+    return "\n".join(lines)
 
 
 def ablation(run: Run) -> Markdown:
@@ -81,7 +105,7 @@ def ablation(run: Run) -> Markdown:
             f"{each.mean():.2%}",
             spread(each),
             signed(100 * (each.mean() - accuracies["nothing"].mean())),
-            f"{minutes(run.metrics[name]):.1f}",
+            f"{minutes(of_change(run, name)):.1f}",
         )
         for name, each in accuracies.items()
     ]
@@ -107,14 +131,14 @@ def sides(accuracies: Mapping[str, Floats], reach: float) -> tuple[str, str, str
 def extremes(counts: Tensor, names: Sequence[str]) -> tuple[str, str, str]:
     """The hardest class, the easiest, and the commonest error, in words.
 
-    ``counts`` has the images of each class (row) by the class given to them (column).
+    ``counts`` is the confusion matrix: true classes in rows, predicted ones in columns.
     """
-    part = counts.diagonal() / counts.sum(dim=1)
+    fraction = counts.diagonal() / counts.sum(dim=1)
     hardest, easiest = (
-        f"{names[int(i)]} ({part[i]:.1%} correct)"
-        for i in (part.argmin(), part.argmax())
+        f"{names[int(i)]} ({fraction[i]:.1%} correct)"
+        for i in (fraction.argmin(), fraction.argmax())
     )
     errors = counts - counts.diagonal().diag()
     true, given = divmod(int(errors.argmax()), len(names))
-    commonest = f"{names[true]} taken for {names[given]}, {errors.max()} times"
+    commonest = f"{names[true]} predicted as {names[given]}, {errors.max()} times"
     return hardest, easiest, commonest

@@ -61,7 +61,8 @@ def load(record: str | Run) -> Predictor:
     """The model of a run, seed 0, on the CPU and in evaluation mode.
 
     ``record`` is the name of one of ``RUNS`` or ``LARGE``, or a run. Raises
-    ``ValueError`` for another name, or for a run without all weights that were trained.
+    ``ValueError`` for another name, or for a run without all weights that were trained,
+    ``StaleRecord`` where there is no current record.
     """
     large = record in LARGE if isinstance(record, str) else record.name in LARGE
     run = named(record, RUNS | LARGE, experiment_bert_base if large else experiment)

@@ -4,16 +4,15 @@
 are trained, ``experiments`` what a run does, and ``inspection`` looks into a network.
 """
 
-from hw2.vit.config import ABLATIONS, LARGE, RUNS, Ablation, Config, Recipe
-from hw2.vit.experiments import ablate, experiment, load
+from hw2.vit.config import LARGE, RUNS, STUDIES, Config, Recipe
+from hw2.vit.experiments import ablate, experiment, load, of_change
 from hw2.vit.model import Attention, Block, Dense, ViT, patches, standardise
-from hw2.vit.training import fit, minutes, minutes_to, predict, to_unit
+from hw2.vit.training import fit, predict, to_unit
 
 __all__ = [
-    "ABLATIONS",
     "LARGE",
     "RUNS",
-    "Ablation",
+    "STUDIES",
     "Attention",
     "Block",
     "Config",
@@ -24,8 +23,7 @@ __all__ = [
     "experiment",
     "fit",
     "load",
-    "minutes",
-    "minutes_to",
+    "of_change",
     "patches",
     "predict",
     "standardise",

@@ -1,39 +1,50 @@
 """The runs of problem 4: train, then test once; and train with one change at a time."""
 
-from dataclasses import replace
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from hw2 import data
-from hw2.evaluation import accuracy_score, correct
-from hw2.vit.config import LARGE, RUNS, Ablation, Config
+from hw2.evaluation import accuracy_score
+from hw2.study import Study
+from hw2.training import History
+from hw2.vit.config import LARGE, RUNS, Config
 from hw2.vit.model import Dense, ViT, network
-from hw2.vit.training import History, Images, fit, hold_out, predict
-from recorded import (
-    Checkpoint,
-    Metrics,
-    Outcome,
-    Run,
-    Scores,
-    Tensors,
-    named,
-    scored_by,
-)
+from hw2.vit.training import Images, fit, hold_out, predict
+from recorded import Checkpoint, Outcome, Run, Scores, Tensors, named, scored_by
 
 
 def train(
     config: Config, seed: int, name: str, checkpoint: Checkpoint
 ) -> tuple[ViT | Dense, History, Images]:
-    """A network after training, its history (see ``fit``), and the held-out images."""
+    """A network after training, its history (see ``fit``), and the held-out images.
+
+    Its weights are rounded to half precision, so that what is tested is what is kept.
+    """
     rest, held_out = hold_out(data.fashion_mnist("train"), config.held_out, seed=0)
     torch.manual_seed(seed)
     model = network(config)
     history = fit(
         model, rest, held_out, config, seed=seed, name=name, checkpoint=checkpoint
     )
-    return model, history, held_out
+    return model.half().float(), history, held_out
+
+
+def stacked(histories: Iterable[History]) -> Tensors:
+    """The histories of several seeds: for each entry a tensor (seeds, steps or epochs).
+
+    Losses are in half precision, the others in double.
+    """
+    rows = list(histories)
+    return {
+        what: torch.tensor(
+            [row[what] for row in rows],
+            dtype=torch.float16 if what == "losses" else torch.float64,
+        )
+        for what in rows[0]
+    }
 
 
 def moved(images: Tensor, down: int, right: int) -> Tensor:
@@ -41,18 +52,26 @@ def moved(images: Tensor, down: int, right: int) -> Tensor:
     return F.pad(images, (right, -right, down, -down))
 
 
+def below_highest(logits: Tensor) -> Tensor:
+    """Logits (..., classes) minus the highest of each row, in half precision.
+
+    Neither probabilities nor the order of the classes need more: 0 is the highest, and
+    half precision resolves the differences near it finely.
+    """
+    return (logits - logits.amax(dim=-1, keepdim=True)).half()
+
+
 def score(predictions: Tensors) -> Scores:
     """The accuracy on the test images, a mean over the seeds.
 
     And ``flipped``, that of the mean of the logits for an image and its mirror image.
     """
-    logits, labels = predictions["logits"], predictions["labels"]
-    both = logits + predictions["mirrored"]
+    labels = predictions["labels"]
+    by = {"accuracy": predictions["logits"].argmax(dim=2)}
+    by["flipped"] = predictions["flipped"]
     return {
-        name: accuracy_score(
-            sum(correct(one, labels) for one in each), each.shape[0] * len(labels)
-        )
-        for name, each in (("accuracy", logits), ("flipped", both))
+        name: accuracy_score(int((classes == labels).sum()), classes.numel())
+        for name, classes in by.items()
     }
 
 
@@ -60,20 +79,22 @@ def score(predictions: Tensors) -> Scores:
 def experiment(config: Config, checkpoint: Checkpoint) -> Outcome:
     """Train a network with each seed, watching the held-out images; then test, once.
 
-    The metrics are the history of each seed. The predictions are the test ``labels``
-    (10000,); the ``logits`` (seeds, 10000, 10) and those of the ``mirrored`` images;
-    and the classes that the network of seed 0 gives the images when they are ``moved``,
-    uint8 (3, 4, 10000): by 1, 2, 3 pixels to the top, bottom, left, right. The weights
-    are those of seed 0.
+    The predictions are the test ``labels`` (N,), N = 10000; the ``logits`` (seeds, N,
+    10), each below the highest of its image; ``flipped``, the classes predicted by the
+    mean of the logits for an image and its mirror image, uint8 (seeds, N); ``moved``,
+    the classes that the network of seed 0 predicts for the images moved by 1, 2, 3
+    pixels to the top, bottom, left, right, uint8 (3, 4, N); and the histories of
+    training, a row for each seed. The weights are those of seed 0.
     """
-    metrics: Metrics = {}
-    models = []
+    models, histories = [], []
     for seed in range(config.seeds):
-        name = f"seed-{seed}"
-        model, metrics[name], _ = train(config, seed, name, checkpoint)
+        model, history, _ = train(config, seed, f"seed-{seed}", checkpoint)
         models.append(model)
+        histories.append(history)
 
     images, labels = data.fashion_mnist("test")
+    logits = torch.stack([predict(model, images) for model in models])
+    mirrored = torch.stack([predict(model, images.flip(3)) for model in models])
     ways = ((-1, 0), (1, 0), (0, -1), (0, 1))
     classes = [
         predict(models[0], moved(images, far * down, far * right)).argmax(dim=1)
@@ -82,50 +103,73 @@ def experiment(config: Config, checkpoint: Checkpoint) -> Outcome:
     ]
     predictions = {
         "labels": labels,
-        "logits": torch.stack([predict(model, images) for model in models]),
-        "mirrored": torch.stack([predict(model, images.flip(3)) for model in models]),
+        "logits": below_highest(logits),
+        "flipped": (logits + mirrored).argmax(dim=2).byte(),
         "moved": torch.stack(classes).view(3, 4, -1).byte(),
     }
-    return Outcome(metrics, predictions, dict(models[0].state_dict()))
+    weights = {name: weight.half() for name, weight in models[0].state_dict().items()}
+    return Outcome({}, predictions | stacked(histories), weights)
 
 
 def ablation_score(predictions: Tensors) -> Scores:
     """The accuracy on the held-out images with each change, a mean over the seeds."""
     labels = predictions["labels"]
     return {
-        name: accuracy_score(int((classes == labels).sum()), classes.numel())
+        name.removesuffix(": classes"): accuracy_score(
+            int((classes == labels).sum()), classes.numel()
+        )
         for name, classes in predictions.items()
-        if name != "labels"
+        if name.endswith(": classes")
     }
 
 
 @scored_by(ablation_score)
-def ablate(config: Ablation, checkpoint: Checkpoint) -> Outcome:
+def ablate(study: Study[Config], checkpoint: Checkpoint) -> Outcome:
     """Train with each change and each seed. The test images are not read.
 
-    The metrics are the histories by change; the predictions are the classes
-    of the held-out images by change, uint8 (seeds, N), and their ``labels``.
+    The predictions are the ``labels`` (N,) of the held-out images and, after the name
+    of each change and a colon, the ``classes`` predicted for them, uint8 (seeds, N),
+    the ``positions`` of the networks that have them, (seeds, T, width), and the
+    histories, a row for each seed.
     """
-    metrics: Metrics = {}
     predictions: Tensors = {}
-    for name, change in config.changes.items():
-        changed = replace(config.recipe, **change)
-        metrics[name], classes = {}, []
-        for seed in range(config.seeds):
-            stage = f"{name} {seed}"
-            model, history, held_out = train(changed, seed, stage, checkpoint)
-            metrics[name][f"seed-{seed}"] = history
+    for name, config in study.recipes():
+        classes, positions, histories = [], [], []
+        for seed in range(study.seeds):
+            model, history, held_out = train(config, seed, f"{name} {seed}", checkpoint)
             classes.append(predict(model, held_out[0]).argmax(dim=1).byte())
-            predictions["labels"] = held_out[1]
-        predictions[name] = torch.stack(classes)
-    return Outcome(metrics, predictions, {})
+            if isinstance(model, ViT) and isinstance(model.positions, Tensor):
+                positions.append(model.positions.detach().half())
+            histories.append(history)
+        found = {"classes": torch.stack(classes)} | stacked(histories)
+        if positions:
+            found["positions"] = torch.stack(positions)
+        predictions |= {f"{name}: {what}": of for what, of in found.items()}
+        predictions["labels"] = held_out[1]
+    return Outcome({}, predictions, {})
+
+
+def of_change(run: Run, name: str) -> Tensors:
+    """What a run of ``ablate`` holds of a change: ``classes``, ``seconds``, ...
+
+    Raises ``ValueError`` where there is no such change.
+    """
+    start = f"{name}: "
+    found = {
+        what.removeprefix(start): of
+        for what, of in run.predictions.items()
+        if what.startswith(start)
+    }
+    if not found:
+        raise ValueError(f"{run.name} has no change {name!r}")
+    return found
 
 
 def load(record: str | Run) -> ViT | Dense:
     """The network of a run, seed 0, in evaluation mode.
 
     ``record`` is the name of one of ``RUNS`` or ``LARGE``, or a run. Raises
-    ``ValueError`` for another name.
+    ``ValueError`` for another name, ``StaleRecord`` where there is no current record.
     """
     run = named(record, RUNS | LARGE, experiment)
     model = network(Config(**run.config))

@@ -10,21 +10,22 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from hw2.evaluation import Floats
+from hw2.vit.experiments import of_change
 from hw2.vit.model import SIDE, Block, ViT, patches, standardise
-from recorded import Run
+from recorded import Run, Tensors
 
 
 class Classified(NamedTuple):
-    """What a network makes of N images."""
+    """The predictions of a network for N images."""
 
-    classes: Tensor  # (N,), those given
-    probability: Tensor  # (N,), that of the class given
+    classes: Tensor  # (N,), those predicted
+    probability: Tensor  # (N,), that of the predicted class
     right: Tensor  # boolean (N,)
 
 
 def classified(run: Run) -> Classified:
-    """What the network of seed 0 makes of the test images."""
-    logits = run.predictions["logits"][0]
+    """The predictions of the network of seed 0 for the test images."""
+    logits = run.predictions["logits"][0].float()
     classes = logits.argmax(dim=1)
     probability = logits.softmax(dim=1).amax(dim=1)
     return Classified(classes, probability, classes == run.predictions["labels"])
@@ -43,9 +44,29 @@ def seed_accuracies(classes: Tensor, labels: Tensor) -> Floats:
 
 def ablation_accuracies(run: Run) -> dict[str, Floats]:
     """The accuracy on the held-out images with each seed, (seeds,), by the change."""
-    classes = dict(run.predictions)
-    labels = classes.pop("labels")
-    return {name: seed_accuracies(classes[name], labels) for name in run.metrics}
+    labels = run.predictions["labels"]
+    return {
+        name: seed_accuracies(of_change(run, name)["classes"], labels)
+        for name in run.config["changes"]
+    }
+
+
+def minutes(history: Tensors) -> float:
+    """How long a training run took: the mean over its seeds."""
+    return history["seconds"][:, -1].mean().item() / 60
+
+
+def minutes_to(accuracy: float, history: Tensors) -> float:
+    """How long a training run took to reach an accuracy on the held-out images.
+
+    Accuracy and time are means over the seeds, after each epoch. Raises ``ValueError``
+    where the accuracy is not reached.
+    """
+    reached = history["held_out_accuracy"].mean(dim=0) >= accuracy
+    if not reached.any():
+        raise ValueError(f"no epoch reaches an accuracy of {accuracy:.0%}")
+    first = int(reached.nonzero()[0])
+    return history["seconds"][:, first].mean().item() / 60
 
 
 def shifted_accuracies(run: Run) -> Floats:

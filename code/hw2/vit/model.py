@@ -19,17 +19,21 @@ CLASSES = 10
 PIXEL_MEAN, PIXEL_STD = 0.286, 0.353  # of the training images, in [0, 1]
 
 
-def standardise(images: Tensor) -> Tensor:
+def standardise(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Images (N, 1, 28, 28) in [0, 1], shifted and scaled as the training set asks.
 
-    Raises ``ValueError`` for any other shape, type or range.
+    They may be floats of any type and become ``dtype``. Raises ``TypeError`` for what
+    is no tensor, ``ValueError`` for any other shape, type or range.
     """
+    if not isinstance(images, Tensor):
+        raise TypeError(f"images are {type(images).__name__}, expected a tensor")
     if images.ndim != 4 or images.shape[1:] != (1, SIDE, SIDE):
         raise ValueError(
             f"images have shape {tuple(images.shape)}, expected (N, 1, {SIDE}, {SIDE})"
         )
     if not images.is_floating_point():
         raise ValueError(f"images are {images.dtype}, expected floats in [0, 1]")
+    images = images.to(dtype)
     if len(images):
         low, high = images.aminmax()
         if not (low >= 0 and high <= 1):  # also false for NaN
@@ -42,15 +46,22 @@ def standardise(images: Tensor) -> Tensor:
 def patches(images: Tensor, size: int) -> Tensor:
     """Cut images (N, 1, H, W) into tokens (N, H / size * W / size, size^2).
 
-    The patches, and the pixels of each, are in reading order.
+    The patches, and the pixels of each, are in reading order. Raises ``ValueError``
+    where the size does not divide both sides.
     """
+    height, width = images.shape[2:]
+    if size < 1 or height % size or width % size:
+        raise ValueError(f"size is {size}, expected a divisor of {height} and {width}")
     grid = images.squeeze(1).unfold(1, size, size).unfold(2, size, size)
     return grid.flatten(3).flatten(1, 2)  # grid is (N, H / size, W / size, size, size)
 
 
-def some(tokens: Tensor, drop: float) -> Tensor:
-    """Tokens (N, T, width) without a part of them, drawn for each image."""
-    count = round(tokens.shape[1] * (1 - drop))
+def drop_tokens(tokens: Tensor, fraction: float) -> Tensor:
+    """Tokens (N, T, width) without a fraction of them, drawn for each image.
+
+    This is the patch dropout of Liu et al. 2023 (arXiv:2208.07220).
+    """
+    count = round(tokens.shape[1] * (1 - fraction))
     kept = torch.rand(tokens.shape[:2], device=tokens.device).argsort(dim=1)[:, :count]
     return tokens.gather(1, kept[:, :, None].expand(-1, -1, tokens.shape[2]))
 
@@ -102,13 +113,13 @@ class Block(nn.Module):
 
 
 class Network(nn.Module):
-    """A network that is told to leave out a part of each image while it trains."""
+    """A network that can be told to leave out some tokens while it trains."""
 
-    drop = 0.0
+    drop = 0.0  # the fraction
 
 
 class ViT(Network):
-    """Images (N, 1, 28, 28) in [0, 1] to logits (N, 10).
+    """Images (N, 1, 28, 28) in [0, 1], floats of any type, to logits (N, 10).
 
     Raises ``ValueError`` where the patch does not divide 28 or the heads the width.
     """
@@ -124,7 +135,11 @@ class ViT(Network):
         self.patch = config.patch
         self.embed = nn.Linear(config.patch**2, config.width)
         tokens = (SIDE // config.patch) ** 2
-        self.positions = nn.Parameter(0.02 * torch.randn(tokens, config.width))
+        self.positions: Tensor | float = (
+            nn.Parameter(0.02 * torch.randn(tokens, config.width))
+            if config.positions
+            else 0.0
+        )
         self.blocks = nn.Sequential(
             *(
                 Block(config.width, config.heads, config.mlp)
@@ -135,10 +150,11 @@ class ViT(Network):
         self.classify = nn.Linear(config.width, CLASSES)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = patches(standardise(images), self.patch)  # (N, T, p^2)
+        pixels = standardise(images, self.embed.weight.dtype)
+        x = patches(pixels, self.patch)  # (N, T, p^2)
         x = self.embed(x) + self.positions  # (N, T, width)
         if self.training and self.drop:
-            x = some(x, self.drop)  # fewer tokens
+            x = drop_tokens(x, self.drop)  # fewer tokens
         x = self.norm(self.blocks(x))  # (N, T, width)
         logits: Tensor = self.classify(x.mean(dim=1))  # (N, 10)
         return logits
@@ -157,7 +173,8 @@ class Dense(Network):
         self.classify = nn.Linear(config.width, CLASSES)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.blocks(standardise(images).flatten(1))  # (N, width)
+        pixels = standardise(images, self.classify.weight.dtype)
+        x = self.blocks(pixels.flatten(1))  # (N, width)
         logits: Tensor = self.classify(x)  # (N, 10)
         return logits
 

@@ -3,10 +3,8 @@
 import math
 import os
 import shutil
-import time
-from collections.abc import Mapping
-from statistics import fmean
-from typing import Any
+from collections.abc import Iterable, Iterator
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -16,13 +14,12 @@ from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from hw2.evaluation import correct
-from hw2.training import advance, keep, progress, resume
+from hw2.training import History, Journal
 from hw2.vit.config import Recipe
 from hw2.vit.model import Network
 from recorded import Checkpoint, incidental
 
 Images = tuple[Tensor, Tensor]  # uint8 (N, 1, 28, 28) and labels, int64 (N,)
-History = dict[str, list[Any]]
 
 
 def hold_out(all_images: Images, count: int, seed: int) -> tuple[Images, Images]:
@@ -64,7 +61,7 @@ def augment(images: Tensor, recipe: Recipe, epoch: int, random: Generator) -> Te
     return images
 
 
-def optimisers(model: nn.Module, recipe: Recipe) -> list[Optimizer]:
+def optimisers_for(model: nn.Module, recipe: Recipe) -> list[Optimizer]:
     """Muon for the matrices of ``model.blocks`` and AdamW for all else, or only AdamW.
 
     Muon is by Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon), AdamW by
@@ -81,16 +78,19 @@ def optimisers(model: nn.Module, recipe: Recipe) -> list[Optimizer]:
         by_muon = inner and recipe.optimiser == "muon"
         (matrices if by_muon else others).append(parameter)
     decay = recipe.weight_decay
-    rules: list[Optimizer] = [
+    made: list[Optimizer] = [
         torch.optim.AdamW(others, recipe.lr, (0.9, 0.99), weight_decay=decay)
     ]
     if matrices:
-        rules.append(torch.optim.Muon(matrices, recipe.matrix_lr, weight_decay=decay))
-    return rules
+        made.append(torch.optim.Muon(matrices, recipe.matrix_lr, weight_decay=decay))
+    for optimiser in made:
+        for group in optimiser.param_groups:
+            group["highest_lr"] = group["lr"]
+    return made
 
 
-def pace(recipe: Recipe, done: float) -> float:
-    """What the learning rates are multiplied by when a part of the steps is ``done``.
+def lr_factor(recipe: Recipe, done: float) -> float:
+    """What the learning rates are multiplied by when a fraction of steps is ``done``.
 
     Raises ``ValueError`` for a schedule that is neither linear nor cosine.
     """
@@ -120,6 +120,33 @@ def compiled(model: nn.Module) -> nn.Module:
     return made
 
 
+def schedule(
+    model: Network, optimisers: Iterable[Optimizer], recipe: Recipe, done: float
+) -> None:
+    """Set what changes while a network is trained, by the fraction ``done`` of it."""
+    model.drop = recipe.drop if done < recipe.drop_until else 0.0
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = group["highest_lr"] * lr_factor(recipe, done)
+
+
+def batches(train: Images, recipe: Recipe, seed: int, steps: int) -> Iterator[Images]:
+    """The batches of a training run that has taken so many steps: (images, labels).
+
+    An epoch has its own random numbers, so that it can be resumed within. What is left
+    of its images after the last whole batch is not shown.
+    """
+    images, labels = train
+    length = len(labels) // recipe.batch
+    for epoch in range(steps // length, recipe.epochs):
+        random = Generator().manual_seed(seed * recipe.epochs + epoch)
+        order = torch.randperm(len(labels), generator=random)
+        shown = augment(images, recipe, epoch, random)
+        for batch in order.split(recipe.batch)[steps % length : length]:
+            yield shown[batch], labels[batch]
+        steps = 0
+
+
 def fit(
     model: Network,
     train: Images,
@@ -132,119 +159,86 @@ def fit(
 ) -> History:
     """Train a network, in place, to minimise the cross-entropy.
 
-    Gives ``losses``, one a step, and ``held_out``, a row after each epoch: ``epochs``
-    and ``seconds`` of training so far, ``loss`` and ``accuracy`` on the held-out
-    images. A training that was stopped goes on from its last checkpoint, and gives what
-    it would have given. Under ``accelerate launch`` each process takes its part of each
-    batch; raises ``ValueError`` for a batch that has no equal parts, or is too large.
+    The losses in the history are those without smoothing. Where a training run was
+    stopped, it goes on from its last checkpoint and gives what it would have given.
+    Under ``accelerate launch`` each process takes its share of each batch; raises
+    ``ValueError`` for a batch that has no equal shares, or is too large.
     """
-    images, labels = train
+    accelerator = accelerator_for(recipe, len(train[1]))
+    rank, processes = accelerator.process_index, accelerator.num_processes
+    # What is prepared may multiply in 16 bits; the model itself goes on in 32.
+    network = accelerator.prepare(compiled(nn.Sequential(model)))
+    optimisers = optimisers_for(model, recipe)
+    length = len(train[1]) // recipe.batch
+    look = partial(evaluate, model, held_out)
+    journal = Journal(name, checkpoint, model, optimisers, recipe.epochs, length, look)
+
+    for images, labels in batches(train, recipe, seed, journal.steps):
+        schedule(model, optimisers, recipe, journal.done)
+        x = to_unit(images[rank::processes]).to(accelerator.device)
+        y = labels[rank::processes].to(accelerator.device)
+        logits = network(x)
+        loss = F.cross_entropy(logits, y, label_smoothing=recipe.smoothing)
+        accelerator.backward(loss)
+        for optimiser in optimisers:
+            optimiser.step()
+            optimiser.zero_grad()
+        journal.add(F.cross_entropy(logits.detach(), y))
+    return journal.history
+
+
+def accelerator_for(recipe: Recipe, images: int) -> Accelerator:
+    """What multiplies in 16 bits, if the recipe says so, and knows the processes.
+
+    Raises ``ValueError`` for a batch that they can't share or that is too large.
+    """
     accelerator = Accelerator(
         mixed_precision="bf16", kwargs_handlers=[AutocastKwargs(enabled=recipe.bf16)]
     )
-    process, processes = accelerator.process_index, accelerator.num_processes
-    if recipe.batch % processes or not 0 < recipe.batch <= len(labels):
+    processes = accelerator.num_processes
+    if recipe.batch % processes or not 0 < recipe.batch <= images:
         raise ValueError(
             f"batch is {recipe.batch}, expected a multiple of {processes}, the number "
-            f"of processes, up to {len(labels)}, that of images"
+            f"of processes, up to {images}, that of images"
         )
-    # The forward of what is prepared multiplies in 16 bits from then on; that of the
-    # model itself, which is looked at and tested, goes on in 32.
-    network = accelerator.prepare(compiled(nn.Sequential(model)))
-    rules = optimisers(model, recipe)
-    peaks = [rule.param_groups[0]["lr"] for rule in rules]
-    history: History = {"losses": [], "held_out": []}
-    seconds = 0.0
-    if kept := resume(checkpoint, name, model, rules[0]):
-        history, seconds = kept["history"], kept["seconds"]
-        for rule, state in zip(rules[1:], kept["others"], strict=True):
-            rule.load_state_dict(state)
-    losses, looks = history["losses"], history["held_out"]
-    length = len(labels) // recipe.batch  # of an epoch; a last, smaller batch is left
-    steps = recipe.epochs * length
-
-    start = time.perf_counter()
-    with progress(steps, name, len(losses)) as bar:
-        while len(losses) < steps:
-            epoch, first = divmod(len(losses), length)
-            # An epoch has its own random numbers, so that it can be resumed within.
-            random = Generator().manual_seed(seed * recipe.epochs + epoch)
-            order = torch.randperm(len(labels), generator=random)
-            shown = augment(images, recipe, epoch, random)
-            for batch in order.split(recipe.batch)[first:length]:
-                done = (len(losses) + 0.5) / steps
-                model.drop = recipe.drop if done < recipe.whole else 0.0
-                part = batch[process::processes]
-                x, y = shown[part], labels[part]
-                logits = network(to_unit(x).to(accelerator.device))
-                loss = F.cross_entropy(
-                    logits, y.to(logits.device), label_smoothing=recipe.smoothing
-                )
-                accelerator.backward(loss)
-                for rule, peak in zip(rules, peaks, strict=True):
-                    rule.param_groups[0]["lr"] = peak * pace(recipe, done)
-                    rule.step()
-                    rule.zero_grad()
-                losses.append(loss.item())
-                ended = len(losses) % length == 0
-                if ended or checkpoint.due():
-                    seconds += time.perf_counter() - start
-                    if ended:
-                        row = {"epochs": epoch + 1, "seconds": seconds}
-                        looks.append(row | look(model, held_out))
-                    keep(
-                        checkpoint,
-                        name,
-                        model,
-                        rules[0],
-                        others=[rule.state_dict() for rule in rules[1:]],
-                        history=history,
-                        seconds=seconds,
-                    )
-                    start = time.perf_counter()
-                seen = (
-                    history["held_out"][-1]["accuracy"] if length <= len(losses) else 0
-                )
-                advance(bar, loss=losses[-1], held_out=seen)
-    return history
+    # The running means of gradients that stay zero decay to denormal numbers, for which
+    # a processor takes many times as long.
+    torch.set_flush_denormal(True)
+    return accelerator
 
 
-def look(model: nn.Module, images: Images) -> dict[str, float]:
-    """The ``loss`` and the ``accuracy`` of a network in training on other images."""
-    logits = predict(model, images[0])
+def evaluate(model: nn.Module, held_out: Images) -> dict[str, float]:
+    """Loss and accuracy of a network in training on the held-out images."""
+    images, labels = held_out
+    logits = predict(model, images)
     model.train()
     return {
-        "loss": F.cross_entropy(logits, images[1]).item(),
-        "accuracy": correct(logits, images[1]) / len(images[1]),
+        "held_out_loss": F.cross_entropy(logits, labels).item(),
+        "held_out_accuracy": correct(logits, labels) / len(labels),
     }
 
 
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor) -> Tensor:
-    """Logits (N, classes) for uint8 images (N, 1, 28, 28), in evaluation mode."""
+    """Logits (N, classes) for images (N, 1, 28, 28), in evaluation mode.
+
+    The images are bytes, or floats in [0, 1]; see ``to_unit``.
+    """
     model.eval()
     device = next(model.parameters()).device
-    parts = (model(to_unit(part).to(device)).cpu() for part in images.split(500))
+    parts = (model(part.to(device)).cpu() for part in to_unit(images).split(500))
     return torch.cat([*parts])
 
 
 def to_unit(images: Tensor) -> Tensor:
-    """Bytes to floats in [0, 1]."""
-    return images.float() / 255
+    """Bytes to floats in [0, 1]; floats are left as they are.
 
-
-def minutes(trainings: Mapping[str, History]) -> float:
-    """How long a training took: the mean over its histories, one for each seed."""
-    return fmean(of["held_out"][-1]["seconds"] for of in trainings.values()) / 60
-
-
-def minutes_to(accuracy: float, trainings: Mapping[str, History]) -> float:
-    """How long a training took to reach an accuracy on the held-out images.
-
-    Accuracy and time are means over the histories, after each epoch. Raises
-    ``ValueError`` where the accuracy is not reached.
+    Raises ``TypeError`` for what is no tensor, ``ValueError`` for one of another type.
     """
-    for looks in zip(*(of["held_out"] for of in trainings.values()), strict=True):
-        if fmean(look["accuracy"] for look in looks) >= accuracy:
-            return fmean(look["seconds"] for look in looks) / 60
-    raise ValueError(f"no epoch reaches an accuracy of {accuracy:.0%}")
+    if not isinstance(images, Tensor):
+        raise TypeError(f"images are {type(images).__name__}, expected a tensor")
+    if images.is_floating_point():
+        return images
+    if images.dtype != torch.uint8:
+        raise ValueError(f"images are {images.dtype}, expected uint8, or floats")
+    return images.float() / 255

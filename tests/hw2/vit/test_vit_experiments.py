@@ -1,8 +1,8 @@
 """The runs of problem 4: whole, on made-up images, and as they are recorded."""
 
-import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,8 +10,10 @@ import torch.nn.functional as F
 
 from hw2 import data, vit
 from hw2.evaluation import correct
+from hw2.study import Study
 from hw2.training import count_parameters
 from hw2.vit import ViT, predict
+from hw2.vit.experiments import below_highest
 from hw2.vit.training import Images
 from recorded import make, run
 from small_vit import SMALL, some_bytes
@@ -43,19 +45,25 @@ def test_a_run_is_what_its_model_computes(
     assert torch.equal(given["labels"], labels)
     model = vit.load(made)
     assert not model.training
-    torch.testing.assert_close(predict(model, images), given["logits"][0])
-    torch.testing.assert_close(predict(model, images.flip(3)), given["mirrored"][0])
+    logits, mirrored = predict(model, images), predict(model, images.flip(3))
+    below = logits - logits.amax(dim=1, keepdim=True)
+    torch.testing.assert_close(given["logits"][0].float(), below, atol=1e-2, rtol=1e-3)
+    assert torch.equal(given["logits"][0].argmax(dim=1), logits.argmax(dim=1))
+    flipped = (logits + mirrored).argmax(dim=1)
+    assert torch.equal(given["flipped"][0].long(), flipped)
     up_by_two = F.pad(images[:, :, 2:], (0, 0, 0, 2))
     right_by_three = F.pad(images[:, :, :, :-3], (3, 0))
     for far, way, shown in ((2, 0, up_by_two), (3, 3, right_by_three)):
         classes = predict(model, shown).argmax(dim=1)
         assert torch.equal(given["moved"][far - 1, way].long(), classes)
-    both = given["logits"] + given["mirrored"]
-    for name, logits in (("accuracy", given["logits"]), ("flipped", both)):
-        right = (logits.argmax(dim=2) == labels).double().mean()
+    predicted = {"accuracy": given["logits"].argmax(dim=2), "flipped": given["flipped"]}
+    for name, classes in predicted.items():
+        right = (classes == labels).double().mean()
         assert made.scores[name].value == pytest.approx(right)
-    for seed in range(2):
-        assert made.metrics[f"seed-{seed}"]["held_out"][-1]["epochs"] == 2
+    assert given["losses"].shape == (2, 2 * (400 // 32))
+    for what in ("seconds", "held_out_loss", "held_out_accuracy"):
+        assert given[what].shape == (2, 2)
+    assert {weight.dtype for weight in made.weights.values()} == {torch.float16}
     assert not torch.equal(given["logits"][0], given["logits"][1])
 
 
@@ -63,19 +71,34 @@ def test_an_ablation_reads_no_test_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, asked = made_up(monkeypatch)
-    changes = {"nothing": {}, "no flips": {"flip": False}}
-    config = vit.Ablation(SMALL, changes, seeds=2)
+    changes: dict[str, dict[str, Any]] = {
+        "nothing": {},
+        "no flips": {"flip": False},
+        "no position vectors": {"positions": False},
+    }
+    config = Study(SMALL, changes, seeds=2)
     made = make(tmp_path / "test", vit.ablate, config)
     assert set(asked) == {"train"}
-    assert made.scores.keys() == changes.keys() == made.metrics.keys()
+    assert made.scores.keys() == changes.keys()
+    labels = made.predictions["labels"]
     for name in changes:
-        assert made.predictions[name].shape == (2, 100)
-        for seed in range(2):
-            (row,) = made.metrics[name][f"seed-{seed}"]["held_out"]
-            right = made.predictions[name][seed] == made.predictions["labels"]
-            assert row["accuracy"] == pytest.approx(right.double().mean())
-        mean = (made.predictions[name] == made.predictions["labels"]).double().mean()
-        assert made.scores[name].value == pytest.approx(mean)
+        of = vit.of_change(made, name)
+        assert of["classes"].shape == (2, 100) and of["losses"].shape == (2, 12)
+        right = (of["classes"] == labels).double().mean(dim=1)
+        torch.testing.assert_close(of["held_out_accuracy"][:, -1], right)
+        assert made.scores[name].value == pytest.approx(right.mean())
+        assert ("positions" in of) == (name != "no position vectors")
+    with pytest.raises(ValueError, match="test has no change 'no'"):
+        vit.of_change(made, "no")
+
+
+def test_half_precision_keeps_the_order_of_the_classes() -> None:
+    """Where the two highest logits are large, and closer than it resolves there."""
+    logits = torch.tensor([[100.0, 100.001, 3.0], [-7.0, -7.0001, -9.0]])
+    assert logits.half()[0, 0] == logits.half()[0, 1]
+    below = below_highest(logits)
+    assert below.argmax(dim=1).tolist() == [1, 0]
+    assert below[0, 0] != 0 and below[1, 1] != 0
 
 
 def test_the_large_run_works_at_tiny_scale(
@@ -86,7 +109,7 @@ def test_the_large_run_works_at_tiny_scale(
     assert count_parameters(ViT(large)) <= 3_300_000
     tiny = replace(large, width=16, mlp=32, epochs=1, batch=32, held_out=100, seeds=1)
     made = make(tmp_path / "test", vit.experiment, tiny)
-    assert made.weights and math.isfinite(made.metrics["seed-0"]["losses"][-1])
+    assert made.weights and made.predictions["losses"].isfinite().all()
 
 
 @pytest.mark.parametrize("name", vit.RUNS)

@@ -1,16 +1,17 @@
 """The Vision Transformer and the dense network: their shapes and their parts."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from hw2.training import count_parameters
 from hw2.vit import Block, Config, Dense, ViT, patches
-from hw2.vit.model import network, some
+from hw2.vit.model import drop_tokens, network
 from small_vit import SMALL, some_images
 
 
@@ -39,6 +40,7 @@ def test_the_assignments_model() -> None:
     assert (config.patch, config.layers, config.heads) == (4, 6, 4)
     model = ViT(config)
     assert len(model.blocks) == 6
+    assert isinstance(model.positions, Tensor)
     assert model.positions.shape == (49, config.width)
 
 
@@ -83,9 +85,41 @@ def test_positions_tell_patches_apart() -> None:
     tokens = patches(images, 4)[:, order].transpose(1, 2)
     shuffled = F.fold(tokens, output_size=28, kernel_size=4, stride=4)
     assert not torch.allclose(model(images), model(shuffled), atol=1e-3)
-    with torch.no_grad():
-        model.positions.zero_()  # then the tokens are a set
-    torch.testing.assert_close(model(images), model(shuffled))
+    without = ViT(replace(SMALL, positions=False)).eval()  # then the tokens are a set
+    torch.testing.assert_close(without(images), without(shuffled))
+    assert count_parameters(model) - count_parameters(without) == 49 * SMALL.width
+
+
+@pytest.mark.parametrize("kind", [ViT, Dense])
+@pytest.mark.parametrize("weights", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize(
+    "images",
+    [
+        torch.float64,
+        torch.float32,
+        torch.float16,
+        torch.bfloat16,
+        torch.float8_e4m3fn,
+        torch.float8_e5m2,
+    ],
+)
+def test_images_and_weights_of_every_float_type(
+    kind: Callable[[Config], nn.Module], weights: torch.dtype, images: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    model = kind(SMALL)
+    shown = (some_images(2) * 15).round().div(16).to(images)  # exact but in 8 bits
+    expected = model(shown.float())
+    got = model.to(weights)(shown)
+    assert got.dtype == weights
+    bound = 0.1 if weights == torch.bfloat16 else 1e-5
+    torch.testing.assert_close(got.float(), expected, atol=bound, rtol=0)
+
+
+def test_a_patch_that_does_not_divide_an_image_is_refused() -> None:
+    for size in (0, -1, 5):
+        with pytest.raises(ValueError, match=f"size is {size}, expected a divisor"):
+            patches(some_images(1), size)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +171,7 @@ def test_it_can_fit_a_batch() -> None:
 
 def test_a_part_of_the_tokens_is_left_out() -> None:
     tokens = torch.arange(40 * 49.0).view(40, 49, 1).expand(40, 49, 3)
-    left = some(tokens, 0.4)
+    left = drop_tokens(tokens, 0.4)
     assert left.shape == (40, 29, 3)
     numbers = left[:, :, 0] - 49 * torch.arange(40)[:, None]
     assert (left == left[:, :, :1]).all() and (numbers >= 0).all()
