@@ -58,8 +58,9 @@ def networks(config: Peers) -> dict[str, nn.Module]:
 def steps(config: Peers) -> dict[str, list[Step]]:
     """For each network a training step in each of ``WAYS``.
 
-    Raises ``Unequal`` for a network whose logits, or their gradient, are not those of
-    the project's. Products in 16 bits have three digits.
+    All are compiled with the same options. Raises ``Unequal`` for a network whose
+    logits, or their gradient, are not those of the project's; products in 16 bits have
+    three digits.
     """
     images = torch.rand(config.batch, 1, 28, 28)
     labels = torch.randint(10, (config.batch,))
@@ -72,14 +73,8 @@ def steps(config: Peers) -> dict[str, list[Step]]:
         for way in WAYS:
             made, bf16 = copy.deepcopy(network), way.endswith("16 bits")
             if way != "eager":
-                made = compiled(made) if name == "hw2" else compiled_by_default(made)
+                made = compiled(made)
             logits = classify(made, images, bf16)
             check(f"{name}, {way}", logits, answers[0], 0.05 if bf16 else 1e-4)
             calls[name].append(training_step(made, images, labels, bf16))
     return calls
-
-
-def compiled_by_default(network: nn.Module) -> nn.Module:
-    """The network, compiled as PyTorch does by itself."""
-    made: nn.Module = torch.compile(network)  # type: ignore[assignment]
-    return made
