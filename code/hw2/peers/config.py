@@ -42,7 +42,7 @@ def versions() -> dict[str, str]:
         return {name: version(name) for name in PACKAGES}
     except PackageNotFoundError as error:
         raise MissingPeers(
-            f"{error.name} is not installed, with which is compared: {INSTALL}"
+            f"{error.name} is not installed; what installs it is {INSTALL}"
         ) from error
 
 
