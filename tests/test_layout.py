@@ -24,11 +24,13 @@ LAYERS = {
         ["recurrence", "attention", "linear_attention"],
         ["scaling"],
         ["vit", "sentiment"],
+        ["peers"],
         ["runs"],
         ["summary", "exhibits"],
         ["__main__"],
     ],
     "hw2/vit": [["config"], ["model"], ["training"], ["experiments"], ["inspection"]],
+    "hw2/peers": [["config"], ["networks", "attention"], ["steps"], ["experiment"]],
     "hw2/sentiment": [
         ["config"],
         ["reviews"],
@@ -99,7 +101,7 @@ def test_modules_import_from_the_layers_above(folder: str) -> None:
         assert others == above, f"{name} imports {others - above}"
 
 
-@pytest.mark.parametrize("folder", ["hw2/vit", "hw2/sentiment"])
+@pytest.mark.parametrize("folder", ["hw2/vit", "hw2/peers", "hw2/sentiment"])
 def test_a_problem_does_not_import_its_own_face(folder: str) -> None:
     face = folder.replace("/", ".")
     for name, path in FILES.items():

@@ -1,9 +1,9 @@
 """Answers to the five problems of the homework.
 
 ``recurrence``, ``attention``, ``linear_attention`` with its ``scaling``, ``vit`` and
-``sentiment`` answer the problems; ``data``, ``training``, ``evaluation`` and
-``figures`` are what they share, with ``files`` and ``arguments`` below them; ``runs``
-lists what is recorded.
+``sentiment`` answer the problems; ``data``, ``training``, ``study``, ``evaluation`` and
+``figures`` are what they share, with ``files`` and ``arguments`` below them; ``peers``
+compares with public code; ``runs`` lists what is recorded.
 """
 
 from pathlib import Path

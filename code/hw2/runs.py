@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hw2 import scaling, sentiment, vit
+from hw2 import peers, scaling, sentiment, vit
 from recorded import Experiment
 
 RUNS: dict[str, tuple[Experiment, Any]] = {
@@ -11,6 +11,7 @@ RUNS: dict[str, tuple[Experiment, Any]] = {
         (scaling.experiment, scaling.RUNS),
         (vit.experiment, vit.RUNS),
         (vit.ablate, vit.STUDIES),
+        (peers.experiment, peers.RUNS),
         (sentiment.experiment, sentiment.RUNS),
     )
     for name, config in runs.items()

@@ -25,7 +25,8 @@ An accuracy is a mean over the seeds; in brackets is its 95% interval for chance
 choice of what it is measured on. That is the test data, but for `vit-ablation`,
 `sentiment-search` and `sentiment-climb` it is the held-out or validation data. The
 scores of `linear-attention` are the powers of the number of tokens by which time and
-memory grow, those of `sentiment-speed` the factors by which one way is faster than
+memory grow; those of `peers` are times of this project's code, divided by those of
+public code; those of `sentiment-speed` are the factors by which one way is faster than
 another. Parameters are those that training changed; a study keeps none.
 """
 

@@ -150,6 +150,7 @@ def test_what_the_runs_read() -> None:
     }
     assert reads == {
         "linear-attention": set(),
+        "peers": set(),
         **{name: {"FASHION_MNIST"} for name in vit.RUNS | vit.STUDIES},
         **{name: {"IMDB", "MINILM"} for name in sentiment.RUNS | sentiment.STUDIES},
         "sentiment-tfidf": {"IMDB"},
