@@ -22,7 +22,7 @@ def correct(logits: Tensor, labels: Tensor) -> int:
 
 
 def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """How many items of class i are taken for class j: (classes, classes).
+    """The confusion matrix (classes, classes): items of class i predicted as class j.
 
     ``predicted`` and ``labels`` (N,) count the classes from 0.
     """
@@ -33,7 +33,7 @@ def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
 def accuracy_score(correct: int, total: int) -> Score:
     """An accuracy of ``correct`` out of ``total``, as the score of a run.
 
-    Another machine rounds otherwise, so that a training ends up in other weights. The
+    Another machine rounds otherwise, so that a training run ends in other weights. The
     tolerance is what chance alone explains in 95% of cases between two networks of this
     accuracy that err independently on as many items.
     """
@@ -61,7 +61,7 @@ def interval(correct: int, total: int) -> tuple[float, float]:
 
 
 def mcnemar(one: Tensor, other: Tensor) -> float:
-    """The p-value of McNemar's exact test (1947): do two classifiers err alike often?
+    """The p-value of McNemar's exact test (1947): are two classifiers equally good?
 
     ``one`` and ``other``, boolean (N,), say which items each of them gets right. If
     they were equally good, an item on which only one is right would fall to either with

@@ -103,17 +103,24 @@ def source(*objects: Any) -> Markdown:
     return Markdown(f"```python\n{text}\n```")
 
 
-def source_of(module: ModuleType, name: str) -> Markdown:
-    """The assignment to a name of a module, as highlighted code.
+def source_of(module: ModuleType, *names: str) -> Markdown:
+    """The assignments to names of a module, as highlighted code.
 
-    Raises ``ValueError`` where the module has none.
+    Raises ``ValueError`` where the module has no such assignment.
     """
     text = inspect.getsource(module)
-    for node in ast.parse(text).body:
-        targets = node.targets if isinstance(node, ast.Assign) else []
-        if name in (target.id for target in targets if isinstance(target, ast.Name)):
-            return Markdown(f"```python\n{ast.get_source_segment(text, node)}\n```")
-    raise ValueError(f"{module.__name__} has no {name} = ...")
+    found = {
+        target.id: ast.get_source_segment(text, node)
+        for node in ast.parse(text).body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for name in names:
+        if name not in found:
+            raise ValueError(f"{module.__name__} has no {name} = ...")
+    shown = "\n".join(str(found[name]) for name in names)
+    return Markdown(f"```python\n{shown}\n```")
 
 
 def signed(number: float, digits: int = 2) -> str:

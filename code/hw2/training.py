@@ -32,7 +32,7 @@ def keep(
     optimiser: torch.optim.Optimizer,
     **state: Any,
 ) -> None:
-    """Keep all that the next steps of a training depend on, and ``state``."""
+    """Keep all that the next steps of a training run depend on, and ``state``."""
     state |= {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
     checkpoint.save(stage, state | {"random": torch.get_rng_state()})
 
@@ -53,7 +53,7 @@ def resume(
 
 
 # By what they are of: "losses" of each step; of each epoch, at its end, "seconds" of
-# training so far, and what is evaluated then.
+# training so far and what is evaluated then.
 History = dict[str, list[float]]
 
 

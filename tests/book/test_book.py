@@ -229,7 +229,9 @@ def test_what_is_shown_of_a_run_says_so(book: Path) -> None:
     assert {label: " ".join(runs) for label, runs in notes.items()} == {
         "fig-times": "linear-attention",
         "tbl-growth": "linear-attention",
+        "tbl-peers-attention": "peers",
         "fig-vit-curves": " ".join(vit.RUNS),
+        "tbl-peers-steps": "peers",
         "tbl-vit-results": " ".join(vit.RUNS),
         "tbl-vit-ablation": "vit-ablation",
         "fig-vit-confusion": "vit-small",

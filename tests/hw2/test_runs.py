@@ -11,7 +11,16 @@ import pytest
 
 import hw2
 from conftest import ROOT
-from hw2 import data, evaluation, linear_attention, sentiment, training, vit
+from hw2 import (
+    data,
+    evaluation,
+    linear_attention,
+    peers,
+    scaling,
+    sentiment,
+    training,
+    vit,
+)
 from hw2.runs import RUNS
 from recorded import (
     Fingerprint,
@@ -86,7 +95,7 @@ WITH_EFFECT = [
     ("vit-small", data, '"c59f468a', '"d59f468a', ["data FASHION_MNIST train-images-idx3-ubyte changed"]),
     ("sentiment-notebook", data, '"53aa5117', '"63aa5117', ["data MINILM model.safetensors changed"]),
     # the same name, from elsewhere
-    ("vit-small", vit.training, "import torch.nn.functional as F\n", "import torch.special as F\n", ["code augment changed", "code fit changed", "code look changed"]),
+    ("vit-small", vit.training, "import torch.nn.functional as F\n", "import torch.special as F\n", ["code augment changed", "code evaluate changed", "code fit changed"]),
 ]  # fmt: skip
 
 
@@ -200,5 +209,11 @@ def test_the_records_are_those_of_the_runs(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_records_are_small_and_hold_no_pickles() -> None:
     files = [path for path in (ROOT / "records").glob("*/*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 40e6
+    assert sum(path.stat().st_size for path in files) < 25e6
     assert {path.suffix for path in files} <= {".json", ".safetensors", ""}
+
+
+@pytest.mark.parametrize("name", [*scaling.RUNS, *vit.RUNS, *vit.STUDIES, *peers.RUNS])
+def test_what_a_person_reads_of_a_record_is_short(name: str) -> None:
+    """Long lists are tensors, not lines of run.json."""
+    assert len((hw2.RECORDS / name / "run.json").read_text().splitlines()) < 300

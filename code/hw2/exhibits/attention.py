@@ -65,6 +65,6 @@ def mixtures(
             ax.axvline(crossings[i], color="black", ls=":", lw=1)
         below.set(xlabel=r"norm of the base vectors, $\beta$")
         below.legend(loc="center right")
-    axes[0, 0].set_ylabel("share in the output")
+    axes[0, 0].set_ylabel("fraction in the output")
     axes[1, 0].set_ylabel("relative distance")
     return fig

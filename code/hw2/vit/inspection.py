@@ -31,7 +31,7 @@ def classified(run: Run) -> Classified:
     return Classified(classes, probability, classes == run.predictions["labels"])
 
 
-def surest_errors(of: Classified, count: int) -> Tensor:
+def most_confident_errors(of: Classified, count: int) -> Tensor:
     """The wrong images with the highest probability, that first: indices (count,)."""
     return torch.where(of.right, 0, of.probability).topk(count).indices
 

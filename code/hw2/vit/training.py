@@ -39,7 +39,8 @@ def augment(images: Tensor, recipe: Recipe, epoch: int, random: Generator) -> Te
     """The images (N, 1, H, W) as an epoch shows them, each changed by itself.
 
     A flip is not drawn: an image is seen from its other side in the next epoch (Jordan
-    2024, arXiv:2404.00498). What a shift uncovers is black, as the background is.
+    2024, arXiv:2404.00498). What a shift uncovers is black, as the background is, and
+    so is an erased square (DeVries and Taylor 2017, arXiv:1708.04552).
     """
     count, _, height, width = images.shape
     each = torch.arange(count)

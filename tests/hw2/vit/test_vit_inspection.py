@@ -19,11 +19,11 @@ from hw2.vit.inspection import (
     flops,
     minutes,
     minutes_to,
+    most_confident_errors,
     position_similarity,
     rollout,
     seed_accuracies,
     shifted_accuracies,
-    surest_errors,
 )
 from recorded import read
 
@@ -55,10 +55,10 @@ def test_an_ablations_accuracies_are_its_scores() -> None:
         assert each.mean() == pytest.approx(run.scores[name].value)
 
 
-def test_the_surest_error_is_first() -> None:
+def test_the_most_confident_error_is_first() -> None:
     right = torch.tensor([True, False, False, False])
     of = Classified(torch.zeros(4), torch.tensor([0.99, 0.5, 0.9, 0.7]), right)
-    assert surest_errors(of, 2).tolist() == [2, 3]
+    assert most_confident_errors(of, 2).tolist() == [2, 3]
 
 
 def test_shares_add_to_1() -> None:
@@ -163,14 +163,10 @@ def test_extremes_are_named() -> None:
 
 
 def test_the_runs_that_are_shown_are_those_that_run() -> None:
-    shown = source_of(vit.config, "RUNS").data
+    shown = source_of(vit.config, "DENSE", "RUNS").data
     code = shown.removeprefix("```python\n").removesuffix("\n```")
-    names: dict[str, Any] = {
-        "Config": vit.Config,
-        "DENSE": vit.config.DENSE,
-        "replace": replace,
-    }
+    names: dict[str, Any] = {"Config": vit.Config, "replace": replace}
     exec(code, names)
-    assert code.startswith("RUNS = {") and names["RUNS"] == vit.RUNS
+    assert code.startswith("DENSE = Config(") and names["RUNS"] == vit.RUNS
     with pytest.raises(ValueError, match=r"hw2\.vit\.config has no WALKS"):
         source_of(vit.config, "WALKS")
