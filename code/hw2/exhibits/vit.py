@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from hw2.evaluation import Floats
 from hw2.figures import ORANGE, listed, signed, table
 from hw2.training import count_parameters
-from hw2.vit.experiments import of_change
 from hw2.vit.inspection import (
     ablation_accuracies,
     flops,
@@ -105,12 +104,11 @@ def ablation(run: Run) -> Markdown:
             f"{each.mean():.2%}",
             spread(each),
             signed(100 * (each.mean() - accuracies["nothing"].mean())),
-            f"{minutes(of_change(run, name)):.1f}",
         )
         for name, each in accuracies.items()
     ]
-    header = ["Change", "Accuracy", "By seed (%)", "Points", "Minutes"]
-    return table(header, rows, widths=[26, 10, 18, 8, 8])
+    header = ["Change", "Accuracy", "By seed (%)", "Points"]
+    return table(header, rows, widths=[32, 10, 18, 8])
 
 
 def sides(accuracies: Mapping[str, Floats], reach: float) -> tuple[str, str, str]:
