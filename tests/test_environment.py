@@ -1,6 +1,7 @@
 """What is pinned is installed, and conda, pip and the workflow install the same."""
 
 import tomllib
+from collections.abc import Iterable
 from importlib.metadata import requires, version
 from typing import Any
 
@@ -10,11 +11,20 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from conftest import ROOT
+from hw2.peers.config import PACKAGES
+
+
+def project() -> dict[str, Any]:
+    found: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return dict(found["project"])
 
 
 def pinned() -> list[str]:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return list(project["dependencies"])
+    return list(project()["dependencies"])
+
+
+def extra() -> list[str]:
+    return list(project()["optional-dependencies"]["bench"])
 
 
 def environment() -> list[Any]:
@@ -50,9 +60,10 @@ def test_constraints_hold_the_pins() -> None:
     assert len(versions(pinned())) == len(pinned())
 
 
-def test_constraints_hold_what_the_pins_pull_in() -> None:
-    todo = list(versions(pinned()))
-    seen = set()
+def pulled_in(packages: Iterable[str]) -> set[str]:
+    """Installed packages, and all that they require, by the names that are compared."""
+    todo = list(packages)
+    seen = set[str]()
     while todo:
         name = canonicalize_name(todo.pop())
         if name not in seen:
@@ -60,8 +71,25 @@ def test_constraints_hold_what_the_pins_pull_in() -> None:
             found = [Requirement(text) for text in requires(name) or []]
             here = {"extra": ""}
             todo += [r.name for r in found if not r.marker or r.marker.evaluate(here)]
+    return seen
+
+
+def test_constraints_hold_what_the_pins_pull_in() -> None:
+    seen = pulled_in(versions(pinned()))
     assert len(seen) > 50
     assert seen <= constraints().keys()
+
+
+def test_the_extra_is_pinned_and_nobody_else_needs_it() -> None:
+    assert [pin.partition("==")[0] for pin in extra()] == list(PACKAGES)
+    assert versions(extra()).items() <= constraints().items()
+    assert not set(extra()) & set(pinned())
+
+
+def test_the_constraints_hold_what_the_extra_pulls_in() -> None:
+    for package in PACKAGES:
+        pytest.importorskip(package.replace("-", "_"))
+    assert pulled_in(PACKAGES) <= constraints().keys()
 
 
 def test_the_workflow_renders_with_quarto_and_publishes() -> None:

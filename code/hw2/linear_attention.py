@@ -24,7 +24,6 @@ infinite, as in any product of matrices.
 
 import functools
 import math
-import operator
 from collections.abc import Callable
 from typing import Any, SupportsIndex
 
@@ -32,6 +31,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+
+from hw2.arguments import integer
 
 QKV = tuple[Tensor, Tensor, Tensor]
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -146,7 +147,7 @@ def crossover(d: SupportsIndex, d_v: SupportsIndex) -> float:
     matrix products, the row sums among them. Raises ``TypeError`` for sizes that are
     not whole numbers and ``ValueError`` for those below 1.
     """
-    d, d_v = operator.index(d), operator.index(d_v)
+    d, d_v = integer(d, "d"), integer(d_v, "d_v")
     if min(d, d_v) < 1:
         raise ValueError(f"d and d_v must be at least 1, got {d} and {d_v}")
     return 2 * d * (d_v + 1) / (d + d_v + 1)

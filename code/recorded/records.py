@@ -136,10 +136,10 @@ def run(
         return recorded
     if not train:
         forbidden = os.environ.get(kept.variable) == "never"
+        it = f"{kept.variable} is never, so it" if forbidden else "It"
         raise StaleRecord(
             f"run {name} can't be taken from its record: {'; '.join(changes)}. "
-            f"{f'{kept.variable} is never, so it' if forbidden else 'It'} is not made "
-            f"here; {kept.command.format(name)} does"
+            f"{it} is not made here; {kept.command.format(name)} does"
         )
     print(_announcement(folder, changes), file=sys.stderr, flush=True)
     if not first_process():

@@ -143,6 +143,15 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]
     return downloads, debian
 
 
+def assert_reported(
+    capsys: pytest.CaptureFixture[str], packed: Path, said: str, used: Path
+) -> None:
+    """One line on stderr: which copy is damaged, how, and which is used instead."""
+    (line,) = capsys.readouterr().err.splitlines()
+    end = re.escape(f"; {used} is used instead")
+    assert re.fullmatch(re.escape(str(packed)) + said + ".*" + end, line)
+
+
 def test_an_unpacked_file_beside_a_damaged_one(
     folder: Path,
     tmp_path: Path,
@@ -154,11 +163,7 @@ def test_an_unpacked_file_beside_a_damaged_one(
     packed.write_bytes(damaged[0])
     monkeypatch.setenv("HW2_FASHION_MNIST", str(tmp_path))
     assert len(data.fashion_mnist("test")[1]) == 10_000
-    (line,) = capsys.readouterr().err.splitlines()
-    used = f"; {tmp_path / LABELS} is used instead"
-    assert re.fullmatch(
-        re.escape(str(packed)) + damaged[1] + ".*" + re.escape(used), line
-    )
+    assert_reported(capsys, packed, damaged[1], used=tmp_path / LABELS)
 
 
 def test_debians_package_beside_a_damaged_download(
@@ -172,11 +177,7 @@ def test_debians_package_beside_a_damaged_download(
     packed = downloads / f"{LABELS}.gz"
     packed.write_bytes(damaged[0])
     assert len(data.fashion_mnist("test")[1]) == 10_000
-    (line,) = capsys.readouterr().err.splitlines()
-    used = f"; {debian / LABELS} is used instead"
-    assert re.fullmatch(
-        re.escape(str(packed)) + damaged[1] + ".*" + re.escape(used), line
-    )
+    assert_reported(capsys, packed, damaged[1], used=debian / LABELS)
 
 
 def test_a_download_that_stopped_half_way(

@@ -1,19 +1,14 @@
 """Public code beside this project's: the same results, times in turn, and tables."""
 
 import math
-import tomllib
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
 import torch
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 from torch import Tensor, nn
 
-from conftest import ROOT
 from hw2.exhibits import peers as exhibits
 from hw2.linear_attention import causal, linear
 from hw2.peers import (
@@ -196,15 +191,6 @@ def test_the_recorded_run_takes_the_sizes_of_problem_4_and_long_sequences() -> N
     assert lengths(run) == [128, 256, 512, 1024, 2048, 4096, 8192]
 
 
-def test_the_extra_is_pinned_and_nobody_else_needs_it() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extra = project["optional-dependencies"]["bench"]
-    assert [pin.partition("==")[0] for pin in extra] == list(config.PACKAGES)
-    pins = (ROOT / "constraints.txt").read_text().splitlines()
-    assert set(extra) <= set(pins)
-    assert not set(extra) & set(project["dependencies"])
-
-
 # With them
 
 
@@ -258,21 +244,6 @@ def test_attention_that_is_not_the_public_one_is_found(
         monkeypatch.setattr(attention, "attentions", lambda of=changed: of)
         with pytest.raises(Unequal, match=says):
             attention.passes(SMALL)
-
-
-def test_the_constraints_hold_what_the_extra_pulls_in() -> None:
-    for package in ("vit_pytorch", "timm", "linear_attention_transformer"):
-        pytest.importorskip(package)
-    seen, todo = set[str](), list(config.PACKAGES)
-    while todo:
-        name = canonicalize_name(todo.pop())
-        if name not in seen:
-            seen.add(name)
-            found = [Requirement(text) for text in requires(name) or []]
-            here = {"extra": ""}
-            todo += [r.name for r in found if not r.marker or r.marker.evaluate(here)]
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    assert seen <= {canonicalize_name(line.partition("==")[0]) for line in lines}
 
 
 def test_the_run_is_whole() -> None:

@@ -14,6 +14,7 @@ from hw2.figures import ORANGE, listed, signed, table
 from hw2.training import count_parameters
 from hw2.vit.inspection import (
     ablation_accuracies,
+    epoch_losses,
     flops,
     minutes,
     seed_accuracies,
@@ -84,8 +85,12 @@ def log(run: Run, seed: int = 0) -> str:
     training alone, from the start.
     """
     of = {what: history[seed] for what, history in run.predictions.items()}
-    losses = of["losses"].float().view(len(of["seconds"]), -1).mean(dim=1)
-    columns = (losses, of["held_out_loss"], of["held_out_accuracy"], of["seconds"])
+    columns = (
+        epoch_losses(of),
+        of["held_out_loss"],
+        of["held_out_accuracy"],
+        of["seconds"],
+    )
     lines = ["epoch    loss   held-out loss   accuracy   seconds"]
     for epoch, row in enumerate(zip(*columns, strict=True), 1):
         loss, held_out, accuracy, seconds = map(float, row)

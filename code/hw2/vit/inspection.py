@@ -56,17 +56,9 @@ def minutes(history: Tensors) -> float:
     return history["seconds"][:, -1].mean().item() / 60
 
 
-def minutes_to(accuracy: float, history: Tensors) -> float:
-    """How long a training run took to reach an accuracy on the held-out images.
-
-    Accuracy and time are means over the seeds, after each epoch. Raises ``ValueError``
-    where the accuracy is not reached.
-    """
-    reached = history["held_out_accuracy"].mean(dim=0) >= accuracy
-    if not reached.any():
-        raise ValueError(f"no epoch reaches an accuracy of {accuracy:.0%}")
-    first = int(reached.nonzero()[0])
-    return history["seconds"][:, first].mean().item() / 60
+def epoch_losses(history: Tensors) -> Tensor:
+    """The mean of the losses of each epoch, (epochs,), in the history of one seed."""
+    return history["losses"].float().view(len(history["seconds"]), -1).mean(dim=1)
 
 
 def shifted_accuracies(run: Run) -> Floats:

@@ -16,9 +16,9 @@ from hw2.vit.inspection import (
     Classified,
     ablation_accuracies,
     classified,
+    epoch_losses,
     flops,
     minutes,
-    minutes_to,
     most_confident_errors,
     position_similarity,
     rollout,
@@ -136,15 +136,13 @@ def test_operations_are_those_by_hand() -> None:
 
 
 def test_times_are_means_over_the_seeds() -> None:
-    history = {
-        "seconds": torch.tensor([[60.0, 120.0], [120.0, 240.0]]),
-        "held_out_accuracy": torch.tensor([[0.7, 0.92], [0.8, 0.9]]),
-    }
-    assert minutes(history) == 3
-    assert minutes_to(0.75, history) == 1.5
-    assert minutes_to(0.9, history) == 3
-    with pytest.raises(ValueError, match="no epoch reaches an accuracy of 95%"):
-        minutes_to(0.95, history)
+    assert minutes({"seconds": torch.tensor([[60.0, 120.0], [120.0, 240.0]])}) == 3
+
+
+def test_losses_are_means_over_an_epoch() -> None:
+    losses = torch.tensor([4, 3, 2, 1, 1, 0], dtype=torch.float16)
+    history = {"losses": losses, "seconds": torch.tensor([1.0, 2.0])}
+    assert epoch_losses(history).tolist() == pytest.approx([3, 2 / 3])
 
 
 def test_changes_are_on_one_side_of_chance_or_within_it() -> None:
