@@ -17,6 +17,7 @@ to be known of it (``home``). A run that was stopped goes on from its last
 """
 
 from recorded.checkpoint import Checkpoint, flush
+from recorded.process import undisturbed
 from recorded.provenance import (
     Fingerprint,
     differences,
@@ -65,4 +66,5 @@ __all__ = [
     "recorded_run",
     "run",
     "scored_by",
+    "undisturbed",
 ]

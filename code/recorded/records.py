@@ -36,6 +36,7 @@ from safetensors.torch import load, save
 
 from recorded.checkpoint import Checkpoint, first_process, flush
 from recorded.home import home, may_train
+from recorded.process import undisturbed
 from recorded.provenance import (
     Fingerprint,
     differences,
@@ -211,7 +212,7 @@ def make(folder: Path, experiment: Experiment, config: Any) -> Run:
     """Make a run, from its last checkpoint if it has one, and put its record there.
 
     Where several processes make it together (``accelerate launch``), the first records
-    it and the others end here.
+    it and the others end here. PyTorch is left as it was (``process.undisturbed``).
 
     Raises ``RuntimeError`` where the code was edited after it was loaded, so that the
     fingerprint would not be that of what runs, and ``ValueError`` for a score that is
@@ -232,7 +233,8 @@ def make(folder: Path, experiment: Experiment, config: Any) -> Run:
     # What another machine or library had begun would not end as if it had gone on.
     unfinished = folder.parent / ".unfinished" / folder.name
     checkpoint = Checkpoint(unfinished / _sha256(json.dumps(about).encode())[:16])
-    outcome = experiment(config, checkpoint)
+    with undisturbed():
+        outcome = experiment(config, checkpoint)
     if not first_process():
         sys.exit(0)
     scores = _scores(experiment, outcome.predictions)

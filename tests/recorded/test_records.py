@@ -57,6 +57,17 @@ def test_a_run_is_made_once(folder: Path) -> None:
     assert visible(folder) == ["a"]
 
 
+def test_what_follows_a_run_is_the_same_whether_it_was_made_or_read() -> None:
+    torch.set_flush_denormal(False)
+    seen = []
+    for _ in ("made", "read"):
+        torch.manual_seed(1)
+        run("a", toy.careless, Config())
+        seen.append((torch.rand(3).tolist(), (torch.tensor(1e-38) * 0.1).item()))
+    assert seen[0] == seen[1]
+    assert seen[0][1] > 0  # a denormal number
+
+
 def test_a_record_is_checked_by_sha256sum_too(folder: Path) -> None:
     run("a", count_up, Config())
     command = ["sha256sum", "--check", "--strict", "SHA256SUMS"]

@@ -162,8 +162,10 @@ def fit(
 
     The losses in the history are those without smoothing. Where a training run was
     stopped, it goes on from its last checkpoint and gives what it would have given.
-    Under ``accelerate launch`` each process takes its share of each batch; raises
-    ``ValueError`` for a batch that has no equal shares, or is too large.
+    From here on the process takes denormal numbers for 0, until the context
+    ``recorded.undisturbed`` ends. Under ``accelerate launch`` each process takes its
+    share of each batch; raises ``ValueError`` for a batch that has no equal shares, or
+    is too large.
     """
     accelerator = accelerator_for(recipe, len(train[1]))
     rank, processes = accelerator.process_index, accelerator.num_processes

@@ -1,0 +1,21 @@
+"""What a run would leave behind in the process that makes it."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Leave PyTorch as it was: its random numbers, and what denormal numbers are to it.
+
+    So what comes after a run is the same, whether the run was made or read.
+    """
+    flushes = sys.float_info.min / 2 == 0  # PyTorch sets it, but does not tell
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
+        try:
+            yield
+        finally:
+            torch.set_flush_denormal(flushes)
