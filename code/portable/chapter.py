@@ -152,6 +152,12 @@ def _check_prose(line: str, where: str, divs: list[int], number: int) -> None:
     for match in INLINE.finditer(line):
         if match[1] != "python":
             raise RenderError(f"{where}: inline {{{match[1]}}} is not supported")
+        # To Quarto these backticks are no end and no beginning.
+        if "`" in line[match.end() : match.end() + 1] + line[: match.start()][-1:]:
+            raise RenderError(
+                f"{where}: {match[0]} has a further backtick beside it, expected a "
+                "character between them"
+            )
     for match in SHORTCODE.finditer(line):
         if not match[1].startswith("var "):
             raise RenderError(f"{where}: shortcode {match[0]} is not supported")

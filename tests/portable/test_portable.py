@@ -446,6 +446,7 @@ def test_notebooks_are_executed(book: Path) -> None:
         ("# A\n\n{{< include b.qmd >}}\n", r"index\.qmd:3: shortcode .* not supported"),
         ("# A\n\n{{< var nobody >}}\n", r"index\.qmd:\d: nobody is not in _variables"),
         ("# A\n\n`{r} 1`\n", r"index\.qmd:3: inline \{r\}"),
+        ("# A\n\n`{python} 1``{python} 2`\n", r"index\.qmd:3: .* further backtick"),
         ("# A\n\n![x](y.png)\n", r"index\.qmd:3: an image"),
         ("---\ntitle: A\n---\n", r"index\.qmd:1: front matter"),
     ],
