@@ -110,6 +110,15 @@ def test_no_cell_complains_on_the_page(book: Path, text: str) -> None:
     assert "Warning" not in text and "Traceback" not in text
 
 
+def test_a_citation_is_told_apart_by_author_and_year(book: Path) -> None:
+    """A letter after the year is the same in all formats only within one chapter."""
+    cited = [
+        c.get_text() for p in book.rglob("*.html") for c in page(p)(class_="citation")
+    ]
+    assert len(cited) > 30
+    assert [text for text in cited if re.search(r"\d{4}[a-z]", text)] == []
+
+
 def test_every_figure_has_a_caption_and_a_description(book: Path) -> None:
     count = 0
     for path in (book / "chapters").glob("*.html"):
