@@ -138,7 +138,7 @@ def test_a_changed_option() -> None:
     now = fingerprint(experiment, config)
     other = fingerprint(experiment, replace(config, epochs=3, lr=0.01))
     assert differences(now, other) == [
-        "option epochs: 40 recorded, 3 now",
+        f"option epochs: {config.epochs} recorded, 3 now",
         "option lr: 0.003 recorded, 0.01 now",
     ]
     assert now.key != other.key

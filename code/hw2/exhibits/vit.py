@@ -77,8 +77,8 @@ def results(runs: Iterable[Run], networks: Mapping[str, nn.Module]) -> Markdown:
     return table(header, rows)
 
 
-def log(run: Run, seed: int = 0) -> str:
-    """What a training run prints: a line for each epoch.
+def log(run: Run, seed: int = 0, every: int = 1) -> str:
+    """What a training run prints: a line for each epoch, or for ``every`` so many.
 
     The loss in training is the mean over the epoch, of images as they are shown then;
     loss and accuracy on the held-out images are those at its end; the seconds are of
@@ -92,7 +92,8 @@ def log(run: Run, seed: int = 0) -> str:
         of["seconds"],
     )
     lines = ["epoch    loss   held-out loss   accuracy   seconds"]
-    for epoch, row in enumerate(zip(*columns, strict=True), 1):
+    rows = list(enumerate(zip(*columns, strict=True), 1))
+    for epoch, row in rows[every - 1 :: every]:
         loss, held_out, accuracy, seconds = map(float, row)
         lines.append(
             f"{epoch:5} {loss:7.3f} {held_out:15.3f} {accuracy:10.2%} {seconds:9.0f}"

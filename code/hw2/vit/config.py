@@ -45,10 +45,16 @@ class Config(Recipe):
 
 
 DENSE = Config(
-    network="dense", layers=3, width=512, optimiser="adamw", lr=1e-3, shift=1
+    network="dense",
+    layers=3,
+    width=512,
+    epochs=64,
+    optimiser="adamw",
+    lr=1e-3,
+    shift=1,
 )
 RUNS = {
-    "vit-small": Config(shift=1, drop=0.4),
+    "vit-small": Config(epochs=64, shift=1, drop=0.4),
     "dense": DENSE,
     "dense-smoothed": replace(DENSE, smoothing=0.1),
     "dense-plain": replace(DENSE, flip=False, shift=0),
