@@ -44,17 +44,12 @@ class Config(Recipe):
     seeds: int = 3  # 0, 1, ...: one training run each
 
 
-DENSE = Config(
-    network="dense",
-    layers=3,
-    width=512,
-    epochs=64,
-    optimiser="adamw",
-    lr=1e-3,
-    shift=1,
+SMALL = Config(epochs=64, shift=1, drop=0.4)
+DENSE = replace(
+    SMALL, network="dense", layers=3, width=512, optimiser="adamw", lr=1e-3, drop=0.0
 )
 RUNS = {
-    "vit-small": Config(epochs=64, shift=1, drop=0.4),
+    "vit-small": SMALL,
     "dense": DENSE,
     "dense-smoothed": replace(DENSE, smoothing=0.1),
     "dense-plain": replace(DENSE, flip=False, shift=0),

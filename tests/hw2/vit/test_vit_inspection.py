@@ -161,10 +161,10 @@ def test_extremes_are_named() -> None:
 
 
 def test_the_runs_that_are_shown_are_those_that_run() -> None:
-    shown = source_of(vit.config, "DENSE", "RUNS").data
+    shown = source_of(vit.config, "SMALL", "DENSE", "RUNS").data
     code = shown.removeprefix("```python\n").removesuffix("\n```")
     names: dict[str, Any] = {"Config": vit.Config, "replace": replace}
     exec(code, names)
-    assert code.startswith("DENSE = Config(") and names["RUNS"] == vit.RUNS
+    assert code.startswith("SMALL = Config(") and names["RUNS"] == vit.RUNS
     with pytest.raises(ValueError, match=r"hw2\.vit\.config has no WALKS"):
         source_of(vit.config, "WALKS")
