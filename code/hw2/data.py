@@ -153,25 +153,39 @@ def imdb(split: Split) -> tuple[list[str], torch.Tensor]:
     """25,000 reviews and their labels, int64 (25,000,): 1 is positive, 0 negative.
 
     They are sorted by label and text, so that the order does not depend on the source.
-    Raises ``MissingData`` where the data set can't be had, ``ValueError`` where it is
-    not the published one.
+    Raises ``MissingData`` where the data set can't be had, ``ValueError`` with the
+    names of the files where they are not the published ones.
     """
     if split not in ("train", "test"):
         raise ValueError(f"split is {split!r}, expected 'train' or 'test'")
+    folder = _imdb_folder() / "plain_text"
+    files = sorted(folder.glob(f"{split}-*.parquet"))
+    if not files:
+        raise MissingData(f"{folder} has no {split}-*.parquet")
+    reviews = sorted(row for file in files for row in _labelled_texts(file))
+    content = "".join(f"{label}\t{text}\n" for label, text in reviews).encode()
+    names = ", ".join(map(str, files))
+    what = f"the {split} split of IMDB, {len(reviews):,} reviews in {names},"
+    verified(content, IMDB_DIGESTS[split], what)
+    return [text for _, text in reviews], torch.tensor([label for label, _ in reviews])
+
+
+@incidental
+def _labelled_texts(file: Path) -> list[tuple[int, str]]:
+    """The rows of a file of IMDB, whose content is verified with the others'."""
     from datasets import Dataset
     from datasets.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    folder = _imdb_folder()
-    files = sorted(map(str, (folder / "plain_text").glob(f"{split}-*.parquet")))
-    if not files:
-        raise MissingData(f"{folder / 'plain_text'} has no {split}-*.parquet")
-    # Not by the folder's README: the Hub's names a third split, which is not used here.
-    rows = Dataset.from_parquet(files)
-    reviews = sorted(zip(rows["label"], rows["text"], strict=True))
-    content = "".join(f"{label}\t{text}\n" for label, text in reviews).encode()
-    verified(content, IMDB_DIGESTS[split], f"the {split} split of IMDB in {folder}")
-    return [text for _, text in reviews], torch.tensor([label for label, _ in reviews])
+    try:
+        # Not by the folder's README: the Hub's names a third split, not used here.
+        rows = Dataset.from_parquet(str(file))
+        return sorted(zip(rows["label"], rows["text"], strict=True))
+    except Exception as error:
+        raise ValueError(
+            f"{file} is damaged, or no file of IMDB: {error}; put the published one "
+            "there"
+        ) from error
 
 
 @incidental

@@ -1,14 +1,14 @@
 """What every training run needs: a bar of its progress, checkpoints, its size."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from recorded import Checkpoint, incidental
+from recorded import Checkpoint, Tensors, incidental
 
 
 @incidental
@@ -114,6 +114,21 @@ class Journal:
         advance(self.bar, loss=self.history["losses"][-1], **shown)
         if self.steps == self.total:
             self.bar.close()
+
+
+def stacked(histories: Iterable[History]) -> Tensors:
+    """The histories of several seeds: for each entry a tensor (seeds, steps or epochs).
+
+    Losses are in half precision, the others in double.
+    """
+    rows = list(histories)
+    return {
+        what: torch.tensor(
+            [row[what] for row in rows],
+            dtype=torch.float16 if what == "losses" else torch.float64,
+        )
+        for what in rows[0]
+    }
 
 
 def count_parameters(module: nn.Module) -> int:

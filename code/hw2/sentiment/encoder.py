@@ -24,6 +24,7 @@ from transformers.utils import logging
 
 import hw2
 from hw2 import data
+from hw2.sentiment.tokens import pad, sorted_batches
 from hw2.training import advance, progress
 from recorded import Checkpoint, flush, incidental
 
@@ -42,56 +43,6 @@ def pretrained(folder: Path) -> tuple[BertModel, BertTokenizer]:
 def freeze(module: nn.Module) -> None:
     """Keep the parameters as they are: training computes no gradients for them."""
     module.requires_grad_(False)
-
-
-def tokenize(
-    tokenizer: BertTokenizer,
-    texts: Sequence[str],
-    max_tokens: int,
-    both_ends: bool = False,
-) -> list[list[int]]:
-    """The tokens of each text, [CLS] first and [SEP] last, cut to ``max_tokens``.
-
-    What is too long loses its end, or, to keep ``both_ends``, its middle.
-    """
-    # A lone surrogate is in no encoding of text: it becomes a question mark.
-    clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
-    if not clean:
-        return []
-    # Not verbose, as it warns of texts that the encoder can't read whole.
-    rows: list[list[int]] = tokenizer(clean, verbose=False)["input_ids"]
-    kept = max_tokens // 2 if both_ends else 1  # of the end
-    return [
-        row if len(row) <= max_tokens else row[: max_tokens - kept] + row[-kept:]
-        for row in rows
-    ]
-
-
-def pad(ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Tokens padded to the longest text, and the mask, 1 at tokens; both (N, T)."""
-    rows = [torch.tensor(row) for row in ids]
-    ones = [torch.ones_like(row) for row in rows]
-    return pad_sequence(rows, batch_first=True), pad_sequence(ones, batch_first=True)
-
-
-def batches(
-    lengths: Tensor, size: int, generator: torch.Generator | None = None
-) -> list[Tensor]:
-    """The indices 0 .. N-1 in batches of reviews of about equal length.
-
-    With a generator the order is random: each run of 8 batches of a random order is
-    sorted by length, and the batches are shuffled. Without, all are sorted.
-    """
-    if len(lengths) == 0:
-        return []
-    if generator is None:
-        return list(lengths.argsort(stable=True).split(size))
-    order = torch.randperm(len(lengths), generator=generator)
-    pools = order.split(8 * size)
-    parts = [
-        part for pool in pools for part in pool[lengths[pool].argsort()].split(size)
-    ]
-    return [parts[i] for i in torch.randperm(len(parts), generator=generator).tolist()]
 
 
 def device() -> torch.device:
@@ -121,79 +72,101 @@ class States(NamedTuple):
     values: Tensor  # half precision, (tokens of all reviews, d)
     starts: Tensor  # (N + 1,): where each review begins, and where the last one ends
     seconds: float  # that they took to compute
+    reused: bool  # whether an earlier run computed them
 
     @property
     def lengths(self) -> Tensor:
         """The number of tokens of each review, (N,)."""
         return self.starts.diff()
 
-    def padded(self, part: Tensor) -> Tensor:
-        """States (n, T, d) of the reviews ``part`` (n,), with zeros as padding."""
+    def padded(self, indices: Tensor) -> Tensor:
+        """States (n, T, d) of the reviews ``indices`` (n,), with zeros as padding."""
         rows = [
             self.values[begin:end]
             for begin, end in zip(
-                self.starts[part].tolist(), self.starts[part + 1].tolist(), strict=True
+                self.starts[indices].tolist(),
+                self.starts[indices + 1].tolist(),
+                strict=True,
             )
         ]
-        return pad_sequence(rows, batch_first=True).float()
+        return pad_sequence(rows, batch_first=True).to(device()).float()
 
 
+class StatesFile:
+    """A file of states that is mapped to memory, and how far it is written.
+
+    Raises ``ValueError`` where a file that was whole is not as it was written.
+    """
+
+    def __init__(self, folder: Path, rows: int, width: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path, self.checkpoint = folder / "states", Checkpoint(folder)
+        new = not self.path.exists()
+        known = (None if new else self.checkpoint.load("progress")) or {}
+        self.done: int = known.get("done", 0)  # batches
+        self.seconds: float = known.get("seconds", 0.0)
+        self.sha256: str = known.get("sha256", "")  # "" until all are done
+        if self.sha256 and _sha256(self.path) != self.sha256:
+            raise ValueError(
+                f"{self.path} is not as it was written; delete it to encode again"
+            )
+        whole = torch.from_file(str(self.path), True, rows * width, dtype=torch.half)
+        self.values = whole.view(rows, width)
+        self.start = time.perf_counter() - self.seconds
+
+    def add(self, batches: int) -> bool:
+        """Note that one more of the batches is there; whether that was kept as well."""
+        self.done += 1
+        whole = self.done == batches
+        if not whole and not self.checkpoint.due():
+            return False
+        self.seconds = time.perf_counter() - self.start
+        flush(self.path)
+        self.sha256 = _sha256(self.path) if whole else ""
+        known = {"done": self.done, "seconds": self.seconds, "sha256": self.sha256}
+        self.checkpoint.save("progress", known)
+        return True
+
+
+@torch.no_grad()
 def encode(
     encoder: BertModel,
     ids: Sequence[Sequence[int]],
     name: str,
     checkpoint: Checkpoint,
-    size: int = 16,
+    size: int | None = None,
     root: Path | None = None,
 ) -> States:
     """The last hidden states of each review, from the disk, or computed and put there.
 
-    Reviews of about equal length are encoded together, ``size`` at a time, in bfloat16
-    where that is fast: both save time and change the states by rounding only. The file
-    is mapped to memory, and compared with its SHA-256 each time it is opened. Encoding
-    that was stopped goes on; how much space it needs is said before it begins. The
-    files go to ``root``, by default with the unfinished runs.
+    Reviews of about equal length are encoded together, ``size`` at a time (by default
+    16, on an accelerator 128), in bfloat16 where that is fast: both save time and
+    change the states by rounding only. The file is compared with its SHA-256 each time
+    it is opened. Encoding that was stopped goes on; how much space it needs is said
+    before it begins. The files go to ``root``, by default with the unfinished runs.
     """
-    width = encoder.config.hidden_size
-    starts = torch.tensor([0, *(len(row) for row in ids)]).cumsum(0)
-    parts = batches(starts.diff(), size)
-    folder = (root or hw2.RECORDS / ".states") / _key(encoder, ids, size)
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = Checkpoint(folder)
-    state = kept.load("progress") or {"done": 0, "seconds": 0.0, "sha256": ""}
-    path = folder / "states"
-    count = int(starts[-1]) * width
-    if not state["sha256"]:
-        print(f"{name}: {2 * count / 1e9:.2f} GB in {path}", file=sys.stderr)
-    if not path.exists():
-        state = {"done": 0, "seconds": 0.0, "sha256": ""}
-    values = torch.from_file(str(path), True, count, dtype=torch.half).view(-1, width)
-    if state["sha256"] and _sha256(path) != state["sha256"]:
-        raise ValueError(f"{path} is not as it was written; delete it to encode again")
-
-    done, seconds = state["done"], state["seconds"]
-    start = time.perf_counter() - seconds
     where = device()
+    starts = torch.tensor([0, *(len(row) for row in ids)]).cumsum(0)
+    size = size or (16 if where.type == "cpu" else 128)
+    batches = sorted_batches(starts.diff(), size)
+    folder = (root or hw2.RECORDS / ".states") / _key(encoder, ids, size)
+    file = StatesFile(folder, int(starts[-1]), encoder.config.hidden_size)
+    if file.done < len(batches):
+        print(f"{name}: {file.values.nbytes / 1e9:.2f} GB in {folder}", file=sys.stderr)
+    reused = file.done == len(batches) and checkpoint.load(f"encode-{name}") is None
     nn.Module.to(encoder, where)
-    with progress(len(parts), name, done) as bar, torch.no_grad(), sixteen_bits():
-        for part in parts[done:]:
-            tokens, mask = pad([ids[i] for i in part.tolist()])
-            hidden = encoder(
-                input_ids=tokens.to(where), attention_mask=mask.to(where)
-            ).last_hidden_state
-            for row, i in zip(hidden.half().cpu(), part.tolist(), strict=True):
-                values[starts[i] : starts[i + 1]] = row[: len(ids[i])]
-            done += 1
-            if done == len(parts) or kept.due():
-                seconds = time.perf_counter() - start
-                flush(path)
-                sha256 = _sha256(path) if done == len(parts) else ""
-                state = {"done": done, "seconds": seconds, "sha256": sha256}
-                kept.save("progress", state)
+    with progress(len(batches), name, file.done) as bar:
+        for batch in batches[file.done :]:
+            tokens, mask = (x.to(where) for x in pad([ids[i] for i in batch.tolist()]))
+            with sixteen_bits():
+                hidden = encoder(input_ids=tokens, attention_mask=mask)[0]
+            for row, i in zip(hidden.half().cpu(), batch.tolist(), strict=True):
+                file.values[starts[i] : starts[i + 1]] = row[: len(ids[i])]
+            if file.add(len(batches)):
                 checkpoint.save(f"encode-{name}", {})  # so that the time counts
             advance(bar)
     encoder.cpu()
-    return States(values, starts, seconds)
+    return States(file.values, starts, file.seconds, reused)
 
 
 @incidental
@@ -224,11 +197,11 @@ class Encoded(NamedTuple):
     states: States
     labels: Tensor  # (N,)
 
-    def batch(self, part: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """States (n, T, d), lengths (n,) and labels (n,) of the reviews ``part``."""
-        where = device()
-        return (
-            self.states.padded(part).to(where),
-            self.states.lengths[part].to(where),
-            self.labels[part].float().to(where),
-        )
+    @property
+    def lengths(self) -> Tensor:
+        """The number of tokens of each review, (N,)."""
+        return self.states.lengths
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """States (n, T, d) and lengths (n,) of the reviews ``indices`` (n,)."""
+        return self.states.padded(indices), self.lengths[indices]

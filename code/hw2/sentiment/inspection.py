@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from hw2.evaluation import Calibration, calibration, interval
-from hw2.sentiment.encoder import pad
 from hw2.sentiment.predict import Predictor
+from hw2.sentiment.tokens import pad
 from hw2.sentiment.training import is_correct
 from recorded import Run
 

@@ -1,10 +1,10 @@
-"""The models of problem 5: a pretrained BERT, and three heads that read its states.
+"""The models of problem 5: a pretrained BERT, and a head that reads its states.
 
 The encoder is a pretrained BERT (Devlin et al. 2019, arXiv:1810.04805), mostly
-all-MiniLM-L6-v2 (Wang et al. 2020, arXiv:2002.10957). Its states are read by one of
-three heads: the notebook's bidirectional GRU (Cho et al. 2014, arXiv:1406.1078), a
-convolution (Kim 2014, arXiv:1408.5882), or the encoder's own upper layers, trained by
-updates of low rank (Hu et al. 2022, arXiv:2106.09685). Padding is read by none.
+all-MiniLM-L6-v2 (Wang et al. 2020, arXiv:2002.10957), kept as it is or trained by
+updates of low rank (Hu et al. 2022, arXiv:2106.09685). The head is the notebook's
+bidirectional GRU (Cho et al. 2014, arXiv:1406.1078) or a convolution (Kim 2014,
+arXiv:1408.5882). Padding is read by neither.
 
 Shapes: N reviews, T tokens, d the encoder's width.
 """
@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, BertTokenizer
-from transformers.masking_utils import create_bidirectional_mask
 
 from hw2.sentiment.config import Config
 from hw2.sentiment.encoder import freeze, pretrained
@@ -33,8 +32,10 @@ class GruHead(nn.Module):
     def __init__(self, width: int, hidden: int, layers: int, dropout: float) -> None:
         super().__init__()
         widths = [width] + [2 * hidden] * (layers - 1)
-        self.ahead = nn.ModuleList(nn.GRU(w, hidden, batch_first=True) for w in widths)
-        self.back = nn.ModuleList(nn.GRU(w, hidden, batch_first=True) for w in widths)
+        self.ahead, self.back = (
+            nn.ModuleList(nn.GRU(w, hidden, batch_first=True) for w in widths)
+            for _ in range(2)
+        )
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(2 * hidden, 1)
 
@@ -46,7 +47,7 @@ class GruHead(nn.Module):
             right, _ = ahead(states)
             left, _ = back(reverse(states, lengths))
             states = torch.cat([right, reverse(left, lengths)], dim=2)
-        rows, last = torch.arange(len(lengths)), lengths - 1
+        rows, last = torch.arange(len(lengths), device=lengths.device), lengths - 1
         final = torch.cat([right[rows, last], left[rows, last]], dim=1)
         logits: Tensor = self.linear(self.dropout(final)).squeeze(1)
         return logits
@@ -60,9 +61,31 @@ def reverse(states: Tensor, lengths: Tensor) -> Tensor:
 
 
 def inside(states: Tensor, lengths: Tensor) -> Tensor:
-    """1 at the tokens of each review and 0 at its padding, (N, T, 1)."""
-    t = torch.arange(states.shape[1], device=states.device)
-    return (t < lengths[:, None]).to(states.dtype).unsqueeze(2)
+    """Whether a position holds a token of its review, not padding, boolean (N, T).
+
+    ``states`` are (N, T, ...), and ``lengths`` (N,) count the tokens.
+    """
+    return torch.arange(states.shape[1], device=states.device) < lengths[:, None]
+
+
+def token_counts(mask: Tensor, shape: torch.Size) -> Tensor:
+    """The number of tokens of each review, (N,), by a mask of the given shape (N, T).
+
+    Raises ``ValueError`` where the mask is none, or padding comes before a token.
+    """
+    if mask.shape != shape:
+        raise ValueError(
+            f"attention_mask has shape {tuple(mask.shape)}, expected {tuple(shape)}"
+        )
+    tokens = mask == 1
+    if not (tokens | (mask == 0)).all():
+        raise ValueError(
+            f"attention_mask has values from {mask.min()} to {mask.max()}, "
+            "expected 0 and 1"
+        )
+    if not tokens[:, :1].all() or (tokens[:, 1:] & ~tokens[:, :-1]).any():
+        raise ValueError("attention_mask has padding before a token, expected after")
+    return tokens.sum(dim=1)
 
 
 class BertSentiment(nn.Module):
@@ -73,18 +96,22 @@ class BertSentiment(nn.Module):
         self.encoder = encoder
         self.head = head
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits (N,) of tokens (N, T); the mask is 1 at tokens, 0 at padding.
+    def train(self, mode: bool = True) -> "BertSentiment":
+        """As of any module, but an encoder that is frozen has no dropout."""
+        super().train(mode)
+        if not count_parameters(self.encoder):
+            self.encoder.eval()
+        return self
 
-        Raises ``ValueError`` where padding comes before a token.
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits (N,) of tokens (N, T); the mask, of any type, is 0 at padding, else 1.
+
+        Raises ``ValueError`` for another mask, or where padding comes before a token.
         """
-        if not attention_mask[:, 0].all() or (attention_mask.diff(dim=1) > 0).any():
-            raise ValueError(
-                "attention_mask has padding before a token, expected after"
-            )
-        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
-        lengths = attention_mask.sum(dim=1)
-        logits: Tensor = self.head(hidden.last_hidden_state, lengths)
+        lengths = token_counts(attention_mask, input_ids.shape)
+        mask = inside(attention_mask, lengths)
+        states = self.encoder(input_ids=input_ids, attention_mask=mask)
+        logits: Tensor = self.head(states.last_hidden_state, lengths)
         return logits
 
 
@@ -119,10 +146,10 @@ class CnnHead(nn.Module):
 
     def forward(self, states: Tensor, lengths: Tensor) -> Tensor:
         """Logits (N,) from states (N, T, d), of which ``lengths`` (N,) are tokens'."""
-        mask = inside(states, lengths)
-        x = (states * mask).transpose(1, 2)  # (N, d, T)
+        mask = inside(states, lengths).unsqueeze(1)
+        x = states.transpose(1, 2) * mask  # (N, d, T)
         fits = [
-            (pattern(x).relu() * mask.transpose(1, 2)).amax(dim=2)  # (N, channels)
+            (pattern(x).relu() * mask).amax(dim=2)  # (N, channels)
             for pattern in self.patterns
         ]
         logits: Tensor = self.linear(self.dropout(torch.cat(fits, dim=1))).squeeze(1)
@@ -144,65 +171,43 @@ class LowRank(nn.Module):
         return y
 
 
-class UpperHead(nn.Module):
-    """The upper layers of an encoder, each linear map with a trained update.
-
-    Another head, ``reader``, makes a logit of what they give.
-    """
-
-    def __init__(
-        self, layers: nn.ModuleList, config: BertConfig, rank: int, reader: nn.Module
-    ) -> None:
-        super().__init__()
-        self.config = config
-        self.layers = layers
-        for module in list(self.layers.modules()):
-            for name, child in list(module.named_children()):
-                if isinstance(child, nn.Linear):
-                    setattr(module, name, LowRank(child, rank))
-        self.reader = reader
-
-    def train(self, mode: bool = True) -> "UpperHead":
-        """The layers stay as they are when used: their own dropout is left out."""
-        super().train(mode)
-        self.layers.eval()
-        return self
-
-    def forward(self, states: Tensor, lengths: Tensor) -> Tensor:
-        """Logits (N,) from states (N, T, d), of which ``lengths`` (N,) are tokens'."""
-        attention_mask = create_bidirectional_mask(
-            config=self.config,
-            inputs_embeds=states,
-            attention_mask=inside(states, lengths).squeeze(2),
-        )
-        for layer in self.layers:
-            states = layer(states, attention_mask)
-        logits: Tensor = self.reader(states, lengths)
-        return logits
+def adapt(layers: nn.ModuleList, rank: int) -> None:
+    """Give each linear map of an encoder's layers an update of a rank, in place."""
+    for module in list(layers.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.Linear):
+                setattr(module, name, LowRank(child, rank))
 
 
 def build(
     config: Config, folder: Callable[[], Path]
 ) -> tuple[BertSentiment, BertTokenizer]:
-    """The model of a run before its training, its encoder frozen, and its tokenizer.
+    """The model of a run before its training, and its tokenizer.
 
     Raises ``ValueError`` where the encoder has fewer layers than ``config.layer``.
     """
     encoder, tokenizer = pretrained(folder())
-    depth, width = encoder.config.num_hidden_layers, encoder.config.hidden_size
-    if config.layer > depth:
-        raise ValueError(f"layer is {config.layer}, expected 1 to {depth}")
     layers = encoder.encoder.layer
+    if config.layer > len(layers):
+        raise ValueError(f"layer is {config.layer}, expected 1 to {len(layers)}")
     encoder.encoder.layer = layers[: config.layer]
     if config.head == "gru":
-        model: BertSentiment = BertGruSentiment(
+        return BertGruSentiment(
             encoder, config.hidden, config.layers, config.dropout
-        )
-        return model, tokenizer
-    head: nn.Module = CnnHead(width, config.hidden, config.dropout)
-    if config.head == "upper":
-        head = UpperHead(layers[config.layer :], encoder.config, config.rank, head)
+        ), tokenizer
+    head = CnnHead(encoder.config.hidden_size, config.hidden, config.dropout)
+    if config.rank:
+        adapt(encoder.encoder.layer[config.frozen :], config.rank)
     return BertSentiment(encoder, head), tokenizer
+
+
+def trained_weights(module: nn.Module) -> dict[str, Tensor]:
+    """Copies, on the CPU, of the parameters that training changes, by their names."""
+    return {
+        name: weight.detach().cpu().clone()
+        for name, weight in module.named_parameters()
+        if weight.requires_grad
+    }
 
 
 def bert_base_parameters() -> tuple[int, int]:

@@ -1,114 +1,137 @@
 """A study: what it costs to read the padding."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
 from hw2 import data
-from hw2.sentiment.config import Padding
-from hw2.sentiment.encoder import Encoded, batches, encode, pad, tokenize
-from hw2.sentiment.experiments import score
-from hw2.sentiment.model import build
-from hw2.sentiment.reviews import subsets
+from hw2.sentiment.config import Config, Padding
+from hw2.sentiment.experiments import score_of
+from hw2.sentiment.model import BertSentiment, build
+from hw2.sentiment.reviews import GIVEN, subsets
+from hw2.sentiment.tokens import Tokens, random_batches, tokenize
 from hw2.sentiment.training import evaluate_epoch, fit
-from recorded import Checkpoint, Metrics, Outcome, Scores, Tensors, scored_by
+from hw2.training import stacked
+from recorded import Checkpoint, Outcome, Scores, Tensors, scored_by
+
+AMOUNTS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 192, 256, 320, 384, 448, 496)  # of padding
+WAYS = ("masked", "sorted", "padded")
 
 
 def padding_score(predictions: Tensors) -> Scores:
-    """The accuracy with padding masked and with padding read, means over the seeds."""
+    """The accuracy on the test reviews, a mean over the seeds.
+
+    With the padding ``masked`` in training and test; and with the padding read in
+    training, tested on batches that are ``sorted`` by length, so that they hold little
+    of it, and on ``padded`` ones in random order.
+    """
     labels = predictions["labels"]
-    return {
-        name: score({"logits": predictions[name], "labels": labels})["accuracy"]
-        for name in ("masked", "read")
-    }
+    return {way: score_of(predictions[way], labels) for way in WAYS}
 
 
 @scored_by(padding_score)
 def padding(config: Padding, checkpoint: Checkpoint) -> Outcome:
-    """Train with the padding masked, and with all reviews padded and the padding read.
+    """Train with the padding masked, and with the padding read, and test.
 
-    A batch of the notebook has 128 reviews in random order, so that one of them all but
-    surely reaches the limit of tokens; so here every review is padded to that limit.
-    The seeds are the same, and so are the first weights, but not the batches: only
-    where padding is masked do they hold reviews of about equal length.
+    Both ways have the same seeds, the same first weights and the same batches, in
+    random order and padded to the longest review of the batch. So in training the
+    padding is read as by the notebook, which is tested on batches sorted by length.
 
-    The metrics are the histories, by way and seed. The predictions are the logits of
-    the test reviews, ``masked`` and ``read`` (seeds, N); their ``labels`` (N,); and the
-    logits, by the head of seed 0 that reads padding, of ``watched`` short reviews with
-    more and more padding, (5, n): up to 0, 1/4, 1/2, 3/4 and all of what is missing to
-    the limit.
+    The predictions are the logits (seeds, N) of the test reviews by the names of
+    ``padding_score``, and their ``labels`` (N,); the histories (see ``fit``) after
+    "masked: " and "read: "; and by the model of seed 0 that reads padding the logits
+    ``watched`` of short reviews, (5, n), with no, 1/4, 1/2, 3/4 and all of the padding
+    that is missing to the limit, and those of ``GIVEN``, ``given`` (len(AMOUNTS), 2).
     """
     recipe = config.recipe
-    model, tokenizer = build(recipe, data.minilm_folder)
-    ids = {
-        name: (tokenize(tokenizer, texts, recipe.max_tokens), labels)
+    tokenizer = build(recipe, data.minilm_folder)[1]
+    reviews = {
+        name: Tokens(tokenize(tokenizer, texts, recipe.max_tokens), labels)
         for name, (texts, labels) in subsets(recipe).items()
     }
-    test, labels = ids["test"]
-    short = [row for row in test if len(row) <= config.short]
+    test = reviews["test"]
+    order = torch.Generator().manual_seed(0)
+    padded = random_batches(test.lengths, recipe.batch, order, by_length=False)
+    predictions: Tensors = {"labels": test.labels}
+
+    models, found = train_seeds(recipe, reviews, "masked", checkpoint)
+    predictions |= found
+    predictions["masked"] = logits_of(models, test)
+
+    reviews = {name: of._replace(masked=False) for name, of in reviews.items()}
+    models, found = train_seeds(recipe, reviews, "read", checkpoint)
+    predictions |= found
+    predictions["sorted"] = logits_of(models, reviews["test"])
+    predictions["padded"] = logits_of(models, reviews["test"], padded)
+
+    short = short_reviews(test.ids, config)
+    missing = [recipe.max_tokens - len(row) for row in short]
+    given = tokenize(tokenizer, GIVEN, recipe.max_tokens)
+    predictions["watched"] = torch.stack(
+        [
+            with_padding(models[0], short, [m * k // 4 for m in missing])
+            for k in range(5)
+        ]
+    )
+    predictions["given"] = torch.stack(
+        [with_padding(models[0], given, [amount] * len(given)) for amount in AMOUNTS]
+    )
+    return Outcome({}, predictions, {})
+
+
+def train_seeds(
+    recipe: Config, reviews: dict[str, Tokens], way: str, checkpoint: Checkpoint
+) -> tuple[list[BertSentiment], Tensors]:
+    """A model for each seed, with the weights of its best epoch, and the histories."""
+    models, histories = [], []
+    for seed in range(recipe.seeds):
+        torch.manual_seed(seed)
+        model, _ = build(recipe, data.minilm_folder)
+        history, best = fit(
+            model,
+            reviews["train"],
+            reviews["valid"],
+            recipe,
+            seed=seed,
+            name=f"{way}-{seed}",
+            checkpoint=checkpoint,
+        )
+        model.load_state_dict(best, strict=False)
+        models.append(model)
+        histories.append(history)
+    return models, {f"{way}: {what}": of for what, of in stacked(histories).items()}
+
+
+def logits_of(
+    models: Iterable[nn.Module], reviews: Tokens, batches: list[Tensor] | None = None
+) -> Tensor:
+    """The logits (models, N) of reviews, in the given batches or by length."""
+    return torch.stack([evaluate_epoch(model, reviews, batches)[2] for model in models])
+
+
+def short_reviews(rows: list[list[int]], config: Padding) -> list[list[int]]:
+    """Some of the reviews that have few tokens, of either label."""
+    short = [row for row in rows if len(row) <= config.short]
     # As the first half of the test reviews is negative, not the first of these.
-    short = short[:: max(1, len(short) // config.watched)][: config.watched]
-    metrics: Metrics = {}
-    predictions: Tensors = {"labels": labels}
-    for way in ("masked", "read"):
-        limit = recipe.max_tokens if way == "read" else 0
-        encoded = {
-            name: Encoded(
-                encode(model.encoder, padded(rows, limit), f"{way}-{name}", checkpoint),
-                labels,
-            )
-            for name, (rows, labels) in ids.items()
-        }
-        logits = []
-        for seed in range(recipe.seeds):
-            torch.manual_seed(seed)
-            head = build(recipe, data.minilm_folder)[0].head
-            stage = f"{way}-{seed}"
-            train, valid = encoded["train"], encoded["valid"]
-            history, best = fit(head, train, valid, recipe, seed, checkpoint, stage)
-            metrics[stage] = history
-            head.load_state_dict(best)
-            logits.append(evaluate_epoch(head, encoded["test"])[2])
-            if stage == "read-0":
-                predictions["watched"] = torch.stack(
-                    [
-                        logits_of(
-                            model.encoder, head.cpu(), more(short, limit, quarters)
-                        )
-                        for quarters in range(5)
-                    ]
-                )
-        predictions[way] = torch.stack(logits)
-    return Outcome(metrics, predictions, {})
+    return short[:: max(1, len(short) // config.watched)][: config.watched]
 
 
-def padded(rows: list[list[int]], length: int) -> list[list[int]]:
-    """Tokens, with padding as if it were text up to a length."""
-    return [row + [0] * (length - len(row)) for row in rows]
-
-
-def more(rows: list[list[int]], limit: int, quarters: int) -> list[list[int]]:
-    """Tokens, with so many quarters of what is missing to the limit as padding."""
-    return [row + [0] * ((limit - len(row)) * quarters // 4) for row in rows]
-
-
-@torch.no_grad()
-def logits_of(encoder: nn.Module, head: nn.Module, rows: list[list[int]]) -> Tensor:
-    """The logits (N,) of reviews by their tokens, in single precision."""
-    head.eval()
-    logits = torch.empty(len(rows))
-    for part in batches(torch.tensor([len(row) for row in rows]), 32):
-        tokens, mask = pad([rows[i] for i in part.tolist()])
-        states = encoder(input_ids=tokens, attention_mask=mask).last_hidden_state
-        logits[part] = head(states, mask.sum(dim=1))
-    return logits
+def with_padding(model: nn.Module, rows: list[list[int]], amounts: list[int]) -> Tensor:
+    """The logits (N,) of reviews, each alone with so many tokens of padding, read."""
+    longer = [
+        row + [0] * amount for row, amount in zip(rows, amounts, strict=True)
+    ]  # [PAD] is token 0
+    reviews = Tokens(longer, torch.zeros(len(longer)), masked=False)
+    return evaluate_epoch(model, reviews, torch.arange(len(longer)).split(1))[2]
 
 
 def swings(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """How far padding moves the probability of each review, and whether its verdict.
+    """How far padding moves the probability of each review, and whether its class.
 
     ``logits`` (amounts, N) are those of N reviews with several amounts of padding, the
     first without any. Returns the distance of the highest and the lowest probability,
-    and whether a verdict differs from the first, both (N,).
+    and whether a predicted class differs from the first, both (N,).
     """
     p = logits.sigmoid()
     changed = ((logits > 0) != (logits[:1] > 0)).any(dim=0)

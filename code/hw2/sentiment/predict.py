@@ -1,7 +1,8 @@
 """Is a review positive? A trained model reads any text: Q4."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,17 +11,11 @@ from transformers import BertTokenizer
 
 from hw2 import data
 from hw2.sentiment.config import LARGE, RUNS, Config
-from hw2.sentiment.encoder import batches, pad, tokenize
+from hw2.sentiment.encoder import sixteen_bits
 from hw2.sentiment.experiments import experiment, experiment_bert_base
 from hw2.sentiment.model import BertSentiment, build
+from hw2.sentiment.tokens import pad, sorted_batches, tokenize
 from recorded import Run, named
-
-GIVEN = ("Justice League is terrible. I hated it.", "Avengers was great!!")  # Q4a
-# Q4b: the first uses the words of a bad review, the second those of a good one.
-OWN = (
-    "I expected to hate it, and I was wrong.",
-    "Great cast, lovely music, and I left early.",
-)
 
 
 @dataclass(frozen=True)
@@ -40,21 +35,36 @@ class Predictor:
     def predict_proba(self, texts: Iterable[str]) -> npt.NDArray[np.float32]:
         """The probability, (N,), that each text is positive.
 
-        Any text will do; what exceeds ``max_tokens`` is not read. Raises ``TypeError``
-        where ``texts`` are not strings.
+        Any text will do; what exceeds ``max_tokens`` is not read. The texts may be in
+        any container of one dimension. Matrices are multiplied in bfloat16 where that
+        is fast. Raises ``TypeError`` where ``texts`` are not strings, or a table or a
+        mapping, whose iteration gives names.
         """
-        if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
-            raise TypeError(f"texts is {texts!r:.60}, expected a list of strings")
-        texts = list(texts)
-        for i, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise TypeError(f"texts[{i}] is {text!r:.60}, expected a string")
+        rows = _strings(texts)
         self.model.eval()
-        ids = self.tokens(texts)
+        ids = self.tokens(rows)
         logits = torch.empty(len(ids))
-        for part in batches(torch.tensor([len(row) for row in ids]), 32):
-            logits[part] = self.model(*pad([ids[i] for i in part.tolist()])).float()
+        for batch in sorted_batches(torch.tensor([len(row) for row in ids]), 32):
+            with sixteen_bits():
+                found = self.model(*pad([ids[i] for i in batch.tolist()]))
+            logits[batch] = found.float()
         return logits.sigmoid().numpy()
+
+
+def _strings(texts: Any) -> list[str]:
+    """Texts as a list; ``TypeError`` for what is not one text after the other."""
+    named = isinstance(texts, str | bytes | Mapping) or getattr(texts, "ndim", 1) != 1
+    if named or not isinstance(texts, Iterable):
+        raise TypeError(
+            f"texts is a {type(texts).__name__}, {texts!r:.60}, expected a list of "
+            "strings"
+        )
+    # Arrow's columns iterate over scalars that are not strings.
+    rows = texts.to_pylist() if hasattr(texts, "to_pylist") else list(texts)
+    for i, text in enumerate(rows):
+        if not isinstance(text, str):
+            raise TypeError(f"texts[{i}] is {text!r:.60}, expected a string")
+    return rows
 
 
 def load(record: str | Run) -> Predictor:
@@ -69,11 +79,11 @@ def load(record: str | Run) -> Predictor:
     config = Config(**run.config)
     folder = data.bert_base_folder if large else data.minilm_folder
     model, tokenizer = build(config, folder)
-    trained = {n for n, p in model.head.named_parameters() if p.requires_grad}
+    trained = {n for n, p in model.named_parameters() if p.requires_grad}
     if trained != run.weights.keys():
         raise ValueError(
             f"run {run.name} has the weights {sorted(run.weights)}, "
             f"expected {sorted(trained)}"
         )
-    model.head.load_state_dict(run.weights, strict=False)
+    model.load_state_dict(run.weights, strict=False)
     return Predictor(model.eval(), tokenizer, config.max_tokens, config.both_ends)

@@ -8,6 +8,18 @@ from torch import Tensor
 from hw2 import data
 from hw2.sentiment.config import Config
 
+GIVEN = ("Justice League is terrible. I hated it.", "Avengers was great!!")  # Q4a
+# Q4b: two ordinary reviews, and two hard ones, of which the first uses the words of a
+# bad review and the second those of a good one.
+OWN = (
+    "A warm and funny film with a wonderful cast.",
+    "The plot makes no sense and the jokes fall flat.",
+)
+HARD = (
+    "I expected to hate it, and I was wrong.",
+    "Great cast, lovely music, and I left early.",
+)
+
 Reviews = tuple[list[str], Tensor]  # texts, and labels (N,): 1 positive, 0 negative
 
 

@@ -2,54 +2,31 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.utils.rnn import pack_padded_sequence
+from transformers import BertModel, BertTokenizer
 
 from hw2 import data
 from hw2.sentiment.config import Config, Speed
 from hw2.sentiment.encoder import (
     Encoded,
-    batches,
     device,
     encode,
     fast_bfloat16,
-    pad,
     pretrained,
     sixteen_bits,
-    tokenize,
 )
 from hw2.sentiment.model import GruHead
 from hw2.sentiment.reviews import subsets
+from hw2.sentiment.tokens import pad, random_batches, tokenize
 from recorded import Checkpoint, Outcome, Run, Score, Scores, Tensors, scored_by
-
-
-class NotebookModel(nn.Module):
-    """The notebook's model as given: no mask, and a GRU that runs over the padding."""
-
-    def __init__(self, encoder: nn.Module, width: int) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.gru = nn.GRU(
-            width, 256, 2, bidirectional=True, batch_first=True, dropout=0.25
-        )
-        self.dropout = nn.Dropout(0.25)
-        self.linear = nn.Linear(512, 1)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Logits (N,) of padded tokens (N, T)."""
-        with torch.no_grad():
-            states = self.encoder(tokens).last_hidden_state
-        _, last = self.gru(states)
-        both = self.dropout(torch.cat([last[-2], last[-1]], dim=1))
-        logits: Tensor = self.linear(both).squeeze(1)
-        return logits
 
 
 def speed_score(predictions: Tensors) -> Scores:
@@ -81,111 +58,181 @@ def speed(config: Speed, checkpoint: Checkpoint) -> Outcome:
     padding read), or ``reversed``. The metrics say whether this project's encoding and
     epoch multiplied in ``bfloat16``.
     """
+    timed = material(config)
+    stored = timed.encoded(config.epoch_reviews, config.epoch_tokens)
+    ways: dict[str, Callable[[], Any]] = {
+        "encode": lambda: timed.encoded(config.reviews, config.max_tokens),
+        "library": by_library(timed, config.max_tokens),
+        "loop": lambda: by_loop(timed, config.max_tokens),
+        "epoch's states": lambda: timed.encoded(
+            config.epoch_reviews, config.epoch_tokens
+        ),
+        "stored epoch": lambda: stored_epoch(stored, config.batch),
+        "notebook epoch": lambda: notebook_epoch(timed, config),
+    } | gru_steps(*stored.batch(torch.arange(config.step_reviews)))
+    metrics = {
+        "bfloat16": fast_bfloat16(),
+        "sentence-transformers": version("sentence-transformers"),
+    }
+    return Outcome(metrics, in_rounds(ways, config.rounds), {})
+
+
+class Material(NamedTuple):
+    """What is encoded, and by what."""
+
+    encoder: BertModel
+    tokenizer: BertTokenizer
+    texts: list[str]
+    labels: Tensor
+
+    def encoded(self, count: int, max_tokens: int) -> Encoded:
+        """The first reviews, encoded in this project's way to the disk and back."""
+        ids = tokenize(self.tokenizer, self.texts[:count], max_tokens)
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            states = encode(self.encoder, ids, "timed", Checkpoint(), root=root)
+        return Encoded(states, self.labels[:count])
+
+
+def material(config: Speed) -> Material:
+    """Reviews of the training half in random order, and the encoder on its device."""
+    texts, labels = subsets(Config(test_size=2))["train"]
+    order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(0))
+    order = order[: max(config.reviews, config.epoch_reviews)]
+    encoder, tokenizer = pretrained(data.minilm_folder())
+    return Material(
+        encoder, tokenizer, [texts[i] for i in order.tolist()], labels[order]
+    )
+
+
+def by_library(timed: Material, max_tokens: int) -> Callable[[], Any]:
+    """Encoding by ``sentence_transformers``."""
     from sentence_transformers import SentenceTransformer
 
-    reviews = subsets(Config(test_size=2))["train"]
-    order = torch.randperm(len(reviews[0]), generator=torch.Generator().manual_seed(0))
-    texts = [reviews[0][i] for i in order[: config.reviews].tolist()]
-    labels = reviews[1][order[: config.reviews]]
-    encoder, tokenizer = pretrained(data.minilm_folder())
+    library = SentenceTransformer(str(data.minilm_folder()), device=device().type)
+    library.max_seq_length = max_tokens
+    return lambda: library.encode(timed.texts, show_progress_bar=False)
+
+
+@torch.no_grad()
+def by_loop(timed: Material, max_tokens: int) -> None:
+    """Encoding in batches of 32 reviews as they come, in single precision."""
     where = device()
-    sentences = SentenceTransformer(str(data.minilm_folder()), device=where.type)
-    sentences.max_seq_length = config.max_tokens
+    nn.Module.to(timed.encoder, where)
+    for start in range(0, len(timed.texts), 32):
+        part = timed.texts[start : start + 32]
+        tokens, mask = pad(tokenize(timed.tokenizer, part, max_tokens))
+        timed.encoder(input_ids=tokens.to(where), attention_mask=mask.to(where))
 
-    def ours(count: int, max_tokens: int) -> Encoded:
-        ids = tokenize(tokenizer, texts[:count], max_tokens)
-        with tempfile.TemporaryDirectory() as folder:
-            states = encode(encoder, ids, "timed", Checkpoint(), root=Path(folder))
-        return Encoded(states, labels[:count])
 
-    def loop() -> None:
-        nn.Module.to(encoder, where)
+def both_ways(width: int, dropout: float) -> nn.GRU:
+    """The notebook's GRU, as PyTorch has it."""
+    return nn.GRU(width, 256, 2, bidirectional=True, batch_first=True, dropout=dropout)
+
+
+class ReadsPadding(nn.Module):
+    """The notebook's GRU and linear unit, which run over the padding."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gru = both_ways(width, 0.25)
+        self.dropout = nn.Dropout(0.25)
+        self.linear = nn.Linear(512, 1)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Logits (N,) of states (N, T, width)."""
+        _, last = self.gru(states)
+        both = self.dropout(torch.cat([last[-2], last[-1]], dim=1))
+        logits: Tensor = self.linear(both).squeeze(1)
+        return logits
+
+
+def notebook_epoch(timed: Material, config: Speed) -> None:
+    """Train over reviews in batches as they come, each encoded without a mask."""
+    where, encoder = device(), timed.encoder
+    texts = timed.texts[: config.epoch_reviews]
+    rows = tokenize(timed.tokenizer, texts, config.epoch_tokens)
+    nn.Module.to(encoder, where)
+    head = ReadsPadding(encoder.config.hidden_size).to(where)
+
+    def logits_of(batch: Tensor) -> Tensor:
+        tokens, _ = pad([rows[i] for i in batch.tolist()])
         with torch.no_grad():
-            for start in range(0, len(texts), 32):
-                rows = tokenize(tokenizer, texts[start : start + 32], config.max_tokens)
-                tokens, mask = pad(rows)
-                encoder(input_ids=tokens.to(where), attention_mask=mask.to(where))
+            states = encoder(input_ids=tokens.to(where)).last_hidden_state
+        logits: Tensor = head(states)
+        return logits
 
-    stored = ours(config.epoch_reviews, config.epoch_tokens)
-    rows = tokenize(tokenizer, texts[: config.epoch_reviews], config.epoch_tokens)
-    width = encoder.config.hidden_size
+    batches = torch.arange(len(rows)).split(config.batch)
+    steps(head, batches, logits_of, timed.labels)
 
-    def notebook_epoch() -> None:
-        model = nn.Module.to(NotebookModel(encoder, width).train(), where)
-        encoder.eval()
 
-        def loss_of(part: Tensor) -> Tensor:
-            tokens, _ = pad([rows[i] for i in part.tolist()])
-            loss: Tensor = binary_cross_entropy_with_logits(
-                model(tokens.to(where)), labels[part].float().to(where)
-            )
-            return loss
+def stored_epoch(reviews: Encoded, size: int) -> None:
+    """Train over states from the disk, in batches of about equal length."""
+    where = device()
+    head = GruHead(reviews.states.values.shape[1], 256, 2, 0.25).to(where)
 
-        whole = torch.arange(config.epoch_reviews)
-        steps(model, whole.split(config.batch), loss_of)
+    def logits_of(batch: Tensor) -> Tensor:
+        with sixteen_bits():
+            logits: Tensor = head(*(x.to(where) for x in reviews.batch(batch)))
+        return logits.float()
 
-    def stored_epoch() -> None:
-        head = GruHead(width, 256, 2, 0.25).train().to(where)
+    random = torch.Generator().manual_seed(0)
+    batches = random_batches(reviews.lengths, size, random)
+    steps(head, batches, logits_of, reviews.labels)
 
-        def loss_of(part: Tensor) -> Tensor:
-            states, lengths, truth = stored.batch(part)
-            with sixteen_bits():
-                logits = head(states, lengths)
-            loss: Tensor = binary_cross_entropy_with_logits(logits.float(), truth)
-            return loss
 
-        random = torch.Generator().manual_seed(0)
-        steps(head, batches(stored.states.lengths, config.batch, random), loss_of)
+def steps(
+    head: nn.Module,
+    batches: Iterable[Tensor],
+    logits_of: Callable[[Tensor], Tensor],
+    labels: Tensor,
+) -> None:
+    """A step of Adam for each of the batches."""
+    head.train()
+    optimiser = torch.optim.Adam(head.parameters())
+    for batch in batches:
+        logits = logits_of(batch)
+        loss = binary_cross_entropy_with_logits(logits, labels[batch].to(logits))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
 
-    states, lengths, _ = stored.batch(torch.arange(config.step_reviews))
-    gru = nn.GRU(width, 256, 2, bidirectional=True, batch_first=True).to(where)
+
+def gru_steps(states: Tensor, lengths: Tensor) -> dict[str, Callable[[], Any]]:
+    """Passes of a GRU, forward and backward, that treat the padding differently."""
+    where, width = device(), states.shape[2]
+    states, lengths = states.to(where), lengths.to(where)
+    gru = both_ways(width, 0.0).to(where)
     head = GruHead(width, 256, 2, 0.0).to(where)
 
-    def packed_step() -> None:
+    def packed() -> None:
         sequences = pack_padded_sequence(
             states, lengths.cpu(), batch_first=True, enforce_sorted=False
         )
         gru(sequences)[1].sum().backward()
 
-    ways: dict[str, Callable[[], Any]] = {
-        "encode": lambda: ours(config.reviews, config.max_tokens),
-        "library": lambda: sentences.encode(texts, show_progress_bar=False),
-        "loop": loop,
-        "epoch's states": lambda: ours(config.epoch_reviews, config.epoch_tokens),
-        "stored epoch": stored_epoch,
-        "notebook epoch": notebook_epoch,
-        "packed step": packed_step,
+    return {
+        "packed step": packed,
         "padded step": lambda: gru(states)[1].sum().backward(),
         "reversed step": lambda: head(states, lengths).sum().backward(),
     }
-    for way in ways.values():
-        way()  # once unmeasured, for cold caches
+
+
+def in_rounds(ways: Mapping[str, Callable[[], Any]], rounds: int) -> Tensors:
+    """The seconds of each way in each round, after one that is not measured."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(config.rounds):
+    for number in range(rounds + 1):
         for name, way in ways.items():
             start = time.perf_counter()
             way()
-            if where.type != "cpu":
+            if device().type != "cpu":
                 torch.accelerator.synchronize()
-            seconds[name].append(time.perf_counter() - start)
-    predictions = {
+            if number:  # before, caches were cold
+                seconds[name].append(time.perf_counter() - start)
+    return {
         name: torch.tensor(times, dtype=torch.float64)
         for name, times in seconds.items()
     }
-    metrics = {
-        "bfloat16": fast_bfloat16(),
-        "sentence-transformers": version("sentence-transformers"),
-    }
-    return Outcome(metrics, predictions, {})
-
-
-def steps(model: nn.Module, parts: Any, loss_of: Callable[[Tensor], Tensor]) -> None:
-    """A step of Adam for each of the batches."""
-    optimiser = torch.optim.Adam(p for p in model.parameters() if p.requires_grad)
-    for part in parts:
-        optimiser.zero_grad()
-        loss_of(part).backward()
-        optimiser.step()
 
 
 def fastest(run: Run) -> dict[str, float]:

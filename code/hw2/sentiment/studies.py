@@ -3,8 +3,8 @@
 from typing import Any
 
 from hw2.sentiment import config
+from hw2.sentiment.experiments import compare, search
 from hw2.sentiment.padding import padding
-from hw2.sentiment.search import climb, search
 from hw2.sentiment.speed import speed
 from hw2.sentiment.survey import survey
 from hw2.sentiment.tfidf import tfidf
@@ -14,7 +14,7 @@ STUDIES: dict[str, tuple[Experiment, Any]] = {
     "sentiment-data": (survey, config.SURVEY),
     "sentiment-tfidf": (tfidf, config.TFIDF),
     "sentiment-padding": (padding, config.PADDING),
-    "sentiment-search": (search, config.SEARCH),
-    "sentiment-climb": (climb, config.CLIMB),
+    "sentiment-gap": (compare, config.GAP),
     "sentiment-speed": (speed, config.SPEED),
+    **{name: (search, study) for name, study in config.SEARCHES.items()},
 }

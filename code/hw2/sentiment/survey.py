@@ -5,8 +5,9 @@ from torch import Tensor
 
 from hw2 import data
 from hw2.sentiment.config import Survey
-from hw2.sentiment.encoder import pretrained, tokenize
+from hw2.sentiment.encoder import pretrained
 from hw2.sentiment.reviews import subsets
+from hw2.sentiment.tokens import tokenize
 from recorded import Checkpoint, Outcome, Score, Scores, Tensors, scored_by
 
 
@@ -42,7 +43,7 @@ def survey(config: Survey, checkpoint: Checkpoint) -> Outcome:
 
 
 def beyond(lengths: Tensor, limit: int) -> tuple[float, float]:
-    """The share of reviews with more tokens than ``limit``, and of tokens beyond it.
+    """The fraction of reviews longer than ``limit`` tokens, and of tokens beyond it.
 
     ``lengths`` (N,) are the numbers of tokens.
     """

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hw2.sentiment.config import Tfidf
-from hw2.sentiment.experiments import score
+from hw2.sentiment.experiments import score_of
 from hw2.sentiment.reviews import subsets
 from recorded import Checkpoint, Outcome, Scores, Tensors, scored_by
 
@@ -27,8 +27,8 @@ def tfidf_score(predictions: Tensors) -> Scores:
     """Accuracy on the test reviews, trained on the training reviews, or on all."""
     labels = predictions["labels"]
     return {
-        name: score({"logits": predictions[name], "labels": labels})["accuracy"]
-        for name in ("accuracy", "all")
+        name: score_of(predictions[what], labels)
+        for name, what in (("accuracy", "logits"), ("all", "all"))
     }
 
 
@@ -38,9 +38,10 @@ def tfidf(config: Tfidf, checkpoint: Checkpoint) -> Outcome:
 
     The metrics are the accuracy on these of each strength, ``valid``, the strength that
     was ``chosen``, the number of ``features``, and the version of ``scikit-learn``. The
-    predictions are the ``accuracy`` logits, of the model that was chosen, those after
-    training it on the validation reviews as well, ``all``, and the ``labels``, (N,)
-    each; and the logits of the ``probes`` by the model that was chosen.
+    predictions are the ``logits`` of the model that was chosen, those after training it
+    on the validation reviews as well, ``all``, and the ``labels``, (N,) each; and by
+    the model that was chosen the logits of the validation reviews, ``valid_logits``,
+    with their ``valid_labels``, and those of the ``probes``.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -58,21 +59,22 @@ def tfidf(config: Tfidf, checkpoint: Checkpoint) -> Outcome:
         words, model = trained(texts, labels, strength)
         accuracies.append(float(model.score(words.transform(valid), truth.numpy())))
     best = max(zip(accuracies, config.strengths, strict=True))[1]
-    predictions = {"labels": answers}
-    features = 0
-    for name, (texts_of, labels_of) in {
-        "accuracy": (texts, labels),
-        "all": (texts + valid, torch.cat([labels, truth])),
-    }.items():
-        words, model = trained(texts_of, labels_of, best)
-        logits = model.decision_function(words.transform(test))
-        predictions[name] = torch.tensor(logits, dtype=torch.float32)
-        if name == "accuracy":
-            features = len(words.vocabulary_)
-            said = model.decision_function(
-                words.transform([text for text, _ in PROBES])
-            )
-            predictions["probes"] = torch.tensor(said, dtype=torch.float32)
+    words, model = trained(texts, labels, best)
+
+    def logits_of(texts: list[str]) -> Tensor:
+        logits = model.decision_function(words.transform(texts))
+        return torch.tensor(logits, dtype=torch.float32)
+
+    predictions = {
+        "logits": logits_of(test),
+        "labels": answers,
+        "valid_logits": logits_of(valid),
+        "valid_labels": truth,
+        "probes": logits_of([text for text, _ in PROBES]),
+    }
+    features = len(words.vocabulary_)
+    words, model = trained(texts + valid, torch.cat([labels, truth]), best)
+    predictions["all"] = logits_of(test)
     metrics = {
         "valid": accuracies,
         "chosen": best,

@@ -1,156 +1,22 @@
-"""How a head is trained on the encoder's states, and evaluated: Q3."""
+"""How a model is trained on reviews, and evaluated: Q3."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from hw2.sentiment.config import Config
-from hw2.sentiment.encoder import Encoded, batches, device, sixteen_bits
-from hw2.training import advance, keep, progress, resume
+from hw2.sentiment.encoder import Encoded, device, sixteen_bits
+from hw2.sentiment.model import trained_weights
+from hw2.sentiment.tokens import Tokens, random_batches, sorted_batches
+from hw2.training import History, Journal
 from recorded import Checkpoint, Tensors
 
-
-def binary_accuracy(logits: Tensor, labels: Tensor) -> float:
-    """The share of reviews whose logit has the label's sign: positive for label 1."""
-    return ((logits > 0) == (labels == 1)).float().mean().item()
-
-
-def train_epoch(
-    head: nn.Module,
-    reviews: Encoded,
-    optimiser: torch.optim.Optimizer,
-    parts: Sequence[Tensor],
-    rates: Sequence[float],
-    rows: list[tuple[float, float]],
-    after_step: Callable[[], None] = lambda: None,
-) -> tuple[float, float]:
-    """One pass over the reviews, batch by batch: the mean loss and accuracy.
-
-    ``parts`` are the batches, ``rates`` their learning rates, and ``rows`` gets the
-    loss and accuracy of each; those that it has already are not trained on again.
-    """
-    head.train()
-    with progress(len(parts), "train", len(rows)) as bar:
-        for part, rate in list(zip(parts, rates, strict=True))[len(rows) :]:
-            states, lengths, labels = reviews.batch(part)
-            with sixteen_bits():
-                logits = head(states, lengths)
-            loss = binary_cross_entropy_with_logits(logits.float(), labels)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.param_groups[0]["lr"] = rate
-            optimiser.step()
-            rows.append((loss.item(), binary_accuracy(logits, labels)))
-            after_step()
-            advance(bar, loss=rows[-1][0], accuracy=rows[-1][1])
-    sizes = torch.tensor([float(len(part)) for part in parts])
-    loss, accuracy = (sizes @ torch.tensor(rows)) / sizes.sum()
-    return loss.item(), accuracy.item()
-
-
-@torch.no_grad()
-def evaluate_epoch(
-    head: nn.Module, reviews: Encoded, size: int = 128
-) -> tuple[float, float, Tensor]:
-    """Loss and accuracy over all reviews, and their logits (N,), in their order."""
-    head.eval()
-    logits = torch.empty(len(reviews.labels))
-    for part in batches(reviews.states.lengths, size):
-        states, lengths, _ = reviews.batch(part)
-        with sixteen_bits():
-            logits[part] = head(states, lengths).float().cpu()
-    loss = binary_cross_entropy_with_logits(logits, reviews.labels.float())
-    return loss.item(), binary_accuracy(logits, reviews.labels), logits
-
-
-def learning_rates(config: Config, steps: int) -> list[float]:
-    """The learning rate of each step."""
-    rising = max(config.warm_up * steps, 1e-9)
-    return [
-        config.lr
-        * min(
-            (step + 0.5) / rising,
-            (steps - step - 0.5) / (steps - rising) if config.fall else 1.0,
-            1.0,
-        )
-        for step in range(steps)
-    ]
-
-
-def fit(
-    head: nn.Module,
-    train: Encoded,
-    valid: Encoded,
-    config: Config,
-    seed: int,
-    checkpoint: Checkpoint,
-    stage: str = "fit",
-) -> tuple[list[dict[str, Any]], Tensors]:
-    """Train for ``config.epochs``: what each epoch gave, and the best epoch's weights.
-
-    The best epoch is the one with the smallest loss on the validation reviews. A
-    training that was stopped goes on from its last checkpoint, and gives what it would
-    have given.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    trained = {n: p for n, p in head.to(device()).named_parameters() if p.requires_grad}
-    optimiser = torch.optim.Adam(trained.values())
-    plan = [
-        batches(train.states.lengths, config.batch, generator)
-        for _ in range(config.epochs)
-    ]
-    length = len(plan[0])
-    rates = learning_rates(config, length * config.epochs)
-    history: list[dict[str, Any]] = []  # of the epochs that are over
-    rows: list[tuple[float, float]] = []  # of the batches of the epoch under way
-    best: Tensors = {}
-    seconds = 0.0  # of that epoch
-    if kept := resume(checkpoint, stage, head, optimiser):
-        history, rows, best = kept["history"], kept["rows"], kept["best"]
-        seconds = kept["seconds"]
-    start = time.perf_counter() - seconds
-
-    def save() -> None:
-        state = {"history": history, "rows": rows, "best": best}
-        state["seconds"] = time.perf_counter() - start
-        keep(checkpoint, stage, head, optimiser, **state)
-
-    def save_if_due() -> None:
-        if checkpoint.due():
-            save()
-
-    for parts in plan[len(history) :]:
-        at = rates[length * len(history) :][:length]
-        loss, accuracy = train_epoch(
-            head, train, optimiser, parts, at, rows, save_if_due
-        )
-        seconds = time.perf_counter() - start
-        valid_loss, valid_accuracy, _ = evaluate_epoch(head, valid)
-        if not history or valid_loss < min(past["valid_loss"] for past in history):
-            best = {
-                name: weight.detach().cpu().clone() for name, weight in trained.items()
-            }
-        history.append(
-            {
-                "loss": loss,
-                "accuracy": accuracy,
-                "valid_loss": valid_loss,
-                "valid_accuracy": valid_accuracy,
-                "train_seconds": seconds,
-                "seconds": time.perf_counter() - start,
-                "batch_losses": [loss for loss, _ in rows],
-            }
-        )
-        rows, start = [], time.perf_counter()
-        save()
-    return history, best
-
-
-# What a training gave
+# What is trained: a head on ``Encoded`` reviews, or a whole model on ``Tokens``.
+Reviews = Encoded | Tokens
 
 
 def is_correct(logits: Tensor, labels: Tensor) -> Tensor:
@@ -161,9 +27,168 @@ def is_correct(logits: Tensor, labels: Tensor) -> Tensor:
     return (logits > 0) == (labels == 1)
 
 
-def best_epoch(history: Sequence[Mapping[str, Any]]) -> int:
-    """The epoch with the smallest validation loss, which ``fit`` keeps; the first is 0.
+def binary_accuracy(logits: Tensor, labels: Tensor) -> float:
+    """The fraction of reviews whose logit has the label's sign: positive for 1."""
+    return is_correct(logits, labels).double().mean().item()
+
+
+def train_epoch(
+    model: nn.Module,
+    reviews: Reviews,
+    batches: Iterable[Tensor],
+    optimiser: torch.optim.Optimizer,
+    config: Config,
+    journal: Journal,
+) -> None:
+    """Train on each of the batches once; the journal notes their losses."""
+    model.train()
+    where = device()
+    passes = 2 if config.agreement else 1
+    for batch in batches:
+        inputs = [torch.cat([x.to(where)] * passes) for x in reviews.batch(batch)]
+        labels = reviews.labels[batch].float().to(where)
+        with sixteen_bits():
+            logits = model(*inputs).float().view(passes, -1)
+        loss = binary_cross_entropy_with_logits(logits, labels.expand_as(logits))
+        objective = loss
+        if config.agreement:
+            objective = loss + config.agreement * divergence(logits)
+        optimiser.zero_grad()
+        objective.backward()
+        optimiser.param_groups[0]["lr"] = learning_rate(config, journal.done)
+        optimiser.step()
+        journal.history["correct"].append(is_correct(logits[0], labels).sum().item())
+        journal.add(loss.detach())
+
+
+def divergence(logits: Tensor) -> Tensor:
+    """How far the predictions of two passes, logits (2, N), are apart, on average.
+
+    The mean of the Kullback-Leibler divergences in both directions (R-Drop, Liang et
+    al. 2021, arXiv:2106.14448): (p - q)(logit p - logit q) / 2 for each review.
+    """
+    p = logits.sigmoid()
+    return ((p[0] - p[1]) * (logits[0] - logits[1])).mean() / 2
+
+
+@torch.no_grad()
+def evaluate_epoch(
+    model: nn.Module, reviews: Reviews, batches: Iterable[Tensor] | None = None
+) -> tuple[float, float, Tensor]:
+    """Loss and accuracy over all reviews, and their logits (N,), in their order.
+
+    By default the batches are of reviews sorted by length.
+    """
+    model.eval()
+    where = device()
+    logits = torch.empty(len(reviews.labels))
+    if batches is None:
+        batches = sorted_batches(reviews.lengths, 128)
+    for batch in batches:
+        inputs = [x.to(where) for x in reviews.batch(batch)]
+        with sixteen_bits():
+            logits[batch] = model(*inputs).float().cpu()
+    loss = binary_cross_entropy_with_logits(logits, reviews.labels.float())
+    return loss.item(), binary_accuracy(logits, reviews.labels), logits
+
+
+def learning_rate(config: Config, done: float) -> float:
+    """The learning rate when the fraction ``done`` of the steps is done."""
+    if done < config.warm_up:
+        return config.lr * done / config.warm_up
+    return config.lr * (1 - done) / (1 - config.warm_up) if config.decay else config.lr
+
+
+def fit(
+    model: nn.Module,
+    train: Reviews,
+    valid: Reviews,
+    config: Config,
+    *,
+    seed: int,
+    name: str,
+    checkpoint: Checkpoint,
+) -> tuple[History, Tensors]:
+    """Train by Adam: the history, and the trained weights of the best epoch.
+
+    That is the epoch with the smallest loss on the validation reviews. With
+    ``config.averaging`` the running mean of the weights is validated and returned in
+    their place (Polyak and Juditsky 1992). The history has of each step the ``losses``
+    and how many predictions were ``correct``; of each epoch the ``loss`` and
+    ``accuracy`` in training, ``valid_loss`` and ``valid_accuracy``, the ``seconds`` of
+    training so far and the ``valid_seconds`` of validation. Where a training run was
+    stopped, it goes on from its last checkpoint, and gives, on a processor, what it
+    would have given.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    plan = [
+        random_batches(train.lengths, config.batch, generator, config.by_length)
+        for _ in range(config.epochs)
+    ]
+    optimiser = torch.optim.Adam(
+        p for p in model.to(device()).parameters() if p.requires_grad
+    )
+    validated, modules = averaged(model, optimiser, config.averaging)
+    best: Tensors = checkpoint.load(f"{name}-best") or {}
+
+    def validate() -> dict[str, float]:
+        trained = means(journal.history, plan)
+        start = time.perf_counter()
+        loss, accuracy, _ = evaluate_epoch(validated, valid)
+        if loss < min(journal.history.get("valid_loss", []), default=torch.inf):
+            best.update(trained_weights(validated))
+            checkpoint.save(f"{name}-best", best)
+        seconds = time.perf_counter() - start
+        found = {"valid_loss": loss, "valid_accuracy": accuracy}
+        return trained | found | {"valid_seconds": seconds}
+
+    steps = len(plan[0])
+    journal = Journal(
+        name, checkpoint, modules, [optimiser], config.epochs, steps, validate
+    )
+    journal.history.setdefault("correct", [])
+    for epoch in range(journal.steps // steps, config.epochs):
+        batches = plan[epoch][journal.steps - epoch * steps :]
+        train_epoch(model, train, batches, optimiser, config, journal)
+    return journal.history, best
+
+
+def averaged(
+    model: nn.Module, optimiser: torch.optim.Optimizer, decay: float
+) -> tuple[nn.Module, nn.Module]:
+    """The model whose weights are kept, and all that a checkpoint has to hold.
+
+    With a decay that is a copy, whose weights follow those of ``model`` step by step.
+    """
+    if not decay:
+        return model, model
+    mean = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    optimiser.register_step_post_hook(lambda *_: mean.update_parameters(model))
+    return mean.module, nn.ModuleList([model, mean])
+
+
+def means(history: History, plan: Sequence[Sequence[Tensor]]) -> dict[str, float]:
+    """Loss and accuracy of the epoch that has just ended, over its reviews.
+
+    They were taken while the weights changed. ``plan`` has the batches of each epoch.
+    """
+    steps = len(plan[0])
+    epoch = plan[len(history["losses"]) // steps - 1]
+    sizes = torch.tensor([float(len(batch)) for batch in epoch])
+    losses, correct = (
+        torch.tensor(history[of][-steps:]) for of in ("losses", "correct")
+    )
+    return {
+        "loss": (sizes @ losses / sizes.sum()).item(),
+        "accuracy": (correct.sum() / sizes.sum()).item(),
+    }
+
+
+def best_epoch(valid_losses: Tensor) -> int:
+    """The epoch with the smallest validation loss, which ``fit`` keeps; 0 is the first.
 
     Raises ``ValueError`` for a history without epochs.
     """
-    return min(range(len(history)), key=lambda epoch: history[epoch]["valid_loss"])
+    if not valid_losses.numel():
+        raise ValueError("there are no epochs, expected 1 or more")
+    return int(valid_losses.argmin())

@@ -1,7 +1,5 @@
 """The runs of problem 4: train, then test once; and train with one change at a time."""
 
-from collections.abc import Iterable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,7 +7,7 @@ from torch import Tensor
 from hw2 import data
 from hw2.evaluation import accuracy_score
 from hw2.study import Study
-from hw2.training import History
+from hw2.training import History, stacked
 from hw2.vit.config import LARGE, RUNS, Config
 from hw2.vit.model import Dense, ViT, network
 from hw2.vit.training import Images, fit, hold_out, predict
@@ -30,21 +28,6 @@ def train(
         model, rest, held_out, config, seed=seed, name=name, checkpoint=checkpoint
     )
     return model.half().float(), history, held_out
-
-
-def stacked(histories: Iterable[History]) -> Tensors:
-    """The histories of several seeds: for each entry a tensor (seeds, steps or epochs).
-
-    Losses are in half precision, the others in double.
-    """
-    rows = list(histories)
-    return {
-        what: torch.tensor(
-            [row[what] for row in rows],
-            dtype=torch.float16 if what == "losses" else torch.float64,
-        )
-        for what in rows[0]
-    }
 
 
 def moved(images: Tensor, down: int, right: int) -> Tensor:
