@@ -1,8 +1,13 @@
-"""A study: one training recipe, and named changes of it that are compared."""
+"""A study: one training recipe, and named changes of it that are compared.
+
+Its run names each prediction by the change, a colon and what it is.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
+
+from recorded import Run, Tensors
 
 Config = TypeVar("Config")  # a dataclass
 
@@ -19,3 +24,19 @@ class Study(Generic[Config]):
         """The changed recipes by name. Raises ``TypeError`` for an unknown option."""
         for name, change in self.changes.items():
             yield name, replace(self.recipe, **change)  # type: ignore[type-var]
+
+
+def of_change(run: Run, name: str) -> Tensors:
+    """What a run of a study holds of a change, by its names after that of the change.
+
+    Raises ``ValueError`` where there is no such change.
+    """
+    start = f"{name}: "
+    found = {
+        what.removeprefix(start): of
+        for what, of in run.predictions.items()
+        if what.startswith(start)
+    }
+    if not found:
+        raise ValueError(f"{run.name} has no change {name!r}")
+    return found

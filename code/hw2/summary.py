@@ -23,11 +23,11 @@ again and compares.
 
 An accuracy is a mean over the seeds; in brackets is its 95% interval for chance in the
 choice of what it is measured on. That is the test data, but for `vit-ablation`,
-`sentiment-search` and `sentiment-climb` it is the held-out or validation data. The
-scores of `linear-attention` are the powers of the number of tokens by which time and
-memory grow; those of `peers` are times of this project's code, divided by those of
-public code; those of `sentiment-speed` are the factors by which one way is faster than
-another. Parameters are those that training changed; a study keeps none.
+`sentiment-search` and `sentiment-search-finetuned` it is the held-out or validation
+data. The scores of `linear-attention` are the powers of the number of tokens by which
+time and memory grow; those of `peers` are times of this project's code, divided by
+those of public code; those of `sentiment-speed` are the factors by which one way is
+faster than another. Parameters are those that training changed; a study keeps none.
 """
 
 
@@ -78,11 +78,13 @@ def overview(runs: Iterable[Run]) -> str:
 def score(run: Run, name: str) -> str:
     """A score of a run as text: an accuracy with its 95% interval, any other as it is.
 
-    Runs that predict classes hold the ``labels`` (N,) of what they predict.
+    Runs that predict classes hold the ``labels`` (N,) of what they predict, or else the
+    ``valid_labels``.
     """
     value = run.scores[name].value
-    if "labels" not in run.predictions:
+    labels = run.predictions.get("labels", run.predictions.get("valid_labels"))
+    if labels is None:
         return f"{value:.4g}"
-    count = len(run.predictions["labels"])
+    count = len(labels)
     low, high = interval(round(value * count), count)
     return f"{value:.2%} ({low:.1%} to {high:.1%})"

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -10,24 +11,17 @@ from IPython.display import Markdown
 from transformers import BertConfig
 
 from hw2.evaluation import confusion, mcnemar
-from hw2.figures import p_value, signed, table
+from hw2.figures import listed, p_value, signed, table
 from hw2.sentiment.config import Config, Speed
+from hw2.sentiment.ensemble import Combination
 from hw2.sentiment.experiments import training_seconds
-from hw2.sentiment.inspection import Result
+from hw2.sentiment.inspection import Result, Trial, epoch_seconds, test_loss
 from hw2.sentiment.predict import Predictor
-from hw2.sentiment.search import Trial
 from hw2.sentiment.tfidf import PROBES
-from hw2.sentiment.training import is_correct
+from hw2.sentiment.training import best_epoch, is_correct
 from recorded import Run
 
-HEADS = {"gru": "GRU", "cnn": "convolution", "upper": "upper layers"}
-MARKS = (  # what was published and what was aimed at, by the name of a run
-    ("sentiment-notebook", 0.909, "published, BERT-base frozen"),
-    ("sentiment-frozen", 0.87, "aim"),
-    ("sentiment-frozen", 0.909, "published, BERT-base frozen"),
-    ("sentiment-finetuned", 0.915, "aim on a processor"),
-    ("sentiment-finetuned", 0.933, "published, BERT-base trained"),
-)
+HEADS = {"gru": "GRU", "cnn": "convolution"}
 
 
 def setup(runs: Mapping[str, Config], encoder: BertConfig) -> Markdown:
@@ -40,29 +34,35 @@ def setup(runs: Mapping[str, Config], encoder: BertConfig) -> Markdown:
     def size(of: BertConfig) -> str:
         return f"{of.num_hidden_layers}, {of.hidden_size}"
 
+    updates = [f"by updates of rank {of.rank}" if of.rank else "no" for of in configs]
     reads = ["both ends" if of.both_ends else "the start" for of in configs]
-    shapes = ["rises, then falls" if of.fall else "constant" for of in configs]
+    shapes = ["rises, then falls" if of.decay else "constant" for of in configs]
     rates = [f"{of.lr:g}, {shape}" for of, shape in zip(configs, shapes, strict=True)]
+    means = [f"decay {of.averaging:g}" if of.averaging else "no" for of in configs]
     return table(
         ["", "the notebook", *(name.removeprefix("sentiment-") for name in runs)],
         [
             ("encoder", "bert-base-uncased", *["MiniLM"] * len(runs)),
             ("its layers, its width", size(base), *[size(encoder)] * len(runs)),
-            ("frozen up to layer", base.num_hidden_layers, *each("layer")),
+            ("layer that the head reads", base.num_hidden_layers, *each("layer")),
+            ("encoder trained", "no", *updates),
             ("head", "GRU", *[HEADS[of.head] for of in configs]),
             ("its units or channels", 256, *each("hidden")),
             ("tokens of a review, at most", 512, *each("max_tokens")),
             ("of longer ones", "the start", *reads),
+            ("padding", "read", *["masked"] * len(runs)),
             ("reviews in a batch", 128, *each("batch")),
             ("learning rate", "0.001, constant", *rates),
             ("epochs", 2, *each("epochs")),
+            ("weight of R-Drop", 0, *(f"{of.agreement:g}" for of in configs)),
+            ("mean of the weights", "no", *means),
             ("seeds", "", *each("seeds")),
         ],
-        widths=[9, 8, 7, 7, 7],
+        widths=[9, 8, 7, 7, 9],
     )
 
 
-def verdicts(predictor: Predictor, texts: Sequence[str]) -> str:
+def predictions(predictor: Predictor, texts: Sequence[str]) -> str:
     """What a model calls each text, with the probability of positive."""
     return " and ".join(
         f"“{text}” {'positive' if p > 0.5 else 'negative'} ({p:.2f})"
@@ -70,28 +70,55 @@ def verdicts(predictor: Predictor, texts: Sequence[str]) -> str:
     )
 
 
+def compared(value: float, other: float) -> str:
+    """Where a value is, seen from another one."""
+    return "above" if value > other else "below" if value < other else "equal to"
+
+
 def precision(run: Run) -> str:
     """The precision in which a run multiplied its matrices."""
     return "bfloat16" if run.metrics["bfloat16"] else "single precision"
 
 
-def epochs(run: Run) -> Markdown:
-    """Loss, accuracy and time of each epoch of seed 0."""
-    header = ["epoch", "loss", "accuracy", "validation loss", "validation accuracy"]
-    return table(
-        [*header, "seconds"],
-        [
-            (
-                epoch,
-                f"{row['loss']:.3f}",
-                f"{row['accuracy']:.2%}",
-                f"{row['valid_loss']:.3f}",
-                f"{row['valid_accuracy']:.2%}",
-                f"{row['seconds']:.0f}",
-            )
-            for epoch, row in enumerate(run.metrics["seed-0"]["history"], 1)
-        ],
+def log(run: Run, seed: int = 0) -> str:
+    """What a run prints: a line for each epoch, and one for the test."""
+    of = {what: values[seed] for what, values in run.predictions.items()}
+    lines = [
+        f"epoch {epoch + 1}, {seconds:.0f} s: "
+        f"training loss {of['loss'][epoch]:.3f}, accuracy {of['accuracy'][epoch]:.2%}; "
+        f"validation loss {of['valid_loss'][epoch]:.3f}, "
+        f"accuracy {of['valid_accuracy'][epoch]:.2%}"
+        for epoch, seconds in enumerate(epoch_seconds(run, seed).tolist())
+    ]
+    correct = is_correct(of["logits"], run.predictions["labels"])
+    lines.append(
+        f"test, weights of epoch {best_epoch(of['valid_loss']) + 1}: "
+        f"loss {test_loss(run, seed):.3f}, accuracy {correct.double().mean():.2%}"
     )
+    return "\n".join(lines)
+
+
+def by_seed(run: Run) -> Markdown:
+    """Loss and accuracy of the best epoch of each seed, and on the test reviews."""
+    rows = []
+    for seed, losses in enumerate(run.predictions["valid_loss"]):
+        of = {what: values[seed] for what, values in run.predictions.items()}
+        epoch = best_epoch(losses)
+        correct = is_correct(of["logits"], run.predictions["labels"])
+        rows.append(
+            (
+                seed,
+                epoch + 1,
+                f"{of['loss'][epoch]:.3f}",
+                f"{of['accuracy'][epoch]:.2%}",
+                f"{losses[epoch]:.3f}",
+                f"{of['valid_accuracy'][epoch]:.2%}",
+                f"{test_loss(run, seed):.3f}",
+                f"{correct.double().mean():.2%}",
+            )
+        )
+    header = ["seed", "epoch", "training loss", "accuracy", "validation loss"]
+    return table([*header, "accuracy", "test loss", "accuracy"], rows)
 
 
 def confusions(first: Result, best: Result) -> Markdown:
@@ -102,38 +129,49 @@ def confusions(first: Result, best: Result) -> Markdown:
         for i, name in enumerate(("negative", "positive")):
             called = (f"{count:,}" for count in counts[i])
             rows.append((model, name, *called, f"{counts[i][i] / sum(counts[i]):.1%}"))
-    header = ["model", "review", "called negative", "called positive", "right"]
+    header = ["model", "review", "called negative", "called positive", "correct"]
     return table(header, rows, "llrrr")
 
 
 def padding(run: Run) -> Markdown:
-    """Test accuracy by seed with padding left unread and read, and McNemar's test."""
-    rows, ways = [], []
-    for name, way in (("padding left unread", "masked"), ("padding read", "read")):
-        correct = is_correct(run.predictions[way], run.predictions["labels"])
-        ways.append(correct)
-        by_seed = (f"{of.double().mean():.1%}" for of in correct)
-        rows.append((name, *by_seed, f"{correct.double().mean():.1%}"))
-    tests = [p_value(mcnemar(*pair)) for pair in zip(*ways, strict=True)]
-    rows.append(("p", *tests, ""))
-    return table(["", *(f"seed {seed}" for seed in range(len(tests))), "mean"], rows)
+    """Test accuracy by seed and way, and McNemar's test against masked padding."""
+    labels, rows = run.predictions["labels"], []
+    masked = is_correct(run.predictions["masked"], labels)
+    for name, way in (
+        ("masked in training and test", "masked"),
+        ("read in training; test sorted by length", "sorted"),
+        ("read in training; test in random order", "padded"),
+    ):
+        correct = is_correct(run.predictions[way], labels)
+        accuracies = (f"{of.double().mean():.1%}" for of in correct)
+        tests = [p_value(mcnemar(*pair)) for pair in zip(correct, masked, strict=True)]
+        compared = listed(tests, ", ") if way != "masked" else ""
+        rows.append((name, *accuracies, f"{correct.double().mean():.1%}", compared))
+    seeds = (f"seed {seed}" for seed in range(len(masked)))
+    header = ["padding", *seeds, "mean", "p, by seed"]
+    return table(header, rows, widths=[20, *[6] * len(masked), 6, 18])
 
 
-def search(tried: Iterable[Trial], of: str) -> Markdown:
-    """What a search tried, the recipe first; ``of`` names what was tried.
+def gap(cells: Mapping[tuple[int, str], npt.NDArray[np.float64]]) -> Markdown:
+    """The mean test accuracy by layer (rows) and head (columns), and that by seed."""
+    rows = []
+    for layer in sorted({layer for layer, _ in cells}, reverse=True):
+        row = [f"layer {layer}"]
+        for head in HEADS.values():
+            each = cells[layer, head]
+            seeds = ", ".join(f"{100 * of:.1f}" for of in each)
+            row.append(f"{each.mean():.2%} ({seeds})")
+        rows.append(row)
+    return table(["", *HEADS.values()], rows)
 
-    A search for ideas says which of them were taken over, too.
-    """
-    climbs, rows = of == "idea", []
+
+def search(tried: Iterable[Trial]) -> Markdown:
+    """What a search tried, the recipe first."""
+    rows = []
     for i, trial in enumerate(tried):
-        compared = [signed(100 * trial.gain), p_value(trial.p)]
-        compared += ["yes" if trial.taken else "no"] * climbs
-        if i == 0:
-            compared = [""] * len(compared)
-        minutes = f"{trial.seconds / 60:.1f}"
-        rows.append((trial.name, f"{trial.accuracy:.2%}", *compared, minutes))
-    header = [of, "accuracy", "points", "p", *["taken"] * climbs, "minutes"]
-    return table(header, rows, widths=[14, 7, 7, 7, *[6] * climbs, 7])
+        compared = [signed(100 * trial.gain), p_value(trial.p)] if i else ["", ""]
+        rows.append((trial.name, f"{trial.accuracy:.2%}", *compared))
+    return table(["change", "accuracy", "points", "p"], rows, widths=[16, 7, 7, 7])
 
 
 def results(models: Sequence[Result]) -> Markdown:
@@ -144,10 +182,12 @@ def results(models: Sequence[Result]) -> Markdown:
         p = p_value(mcnemar(of.correct, models[i - 1].correct)) if i else ""
         accuracy, interval = f"{of.accuracy:.2%}", f"{low:.1%} to {high:.1%}"
         minutes = f"{training_seconds(of.run) / 60:.0f}"
+        place = re.sub(r"^1 x NVIDIA |^(\d+ cores?) of .*", r"\1", of.run.hardware)
         parameters = (f"{of.trained:,}", f"{of.total:,}")
-        rows.append((f"`{of.name}`", accuracy, interval, p, *parameters, minutes))
-    header = ["run", "accuracy", "interval", "p", "trained", "total", "minutes"]
-    return table(header, rows, widths=[10, 8, 14, 9, 11, 11, 8])
+        name = f"`{of.name}`"
+        rows.append((name, accuracy, interval, p, *parameters, minutes, place))
+    header = ["run", "accuracy", "interval", "p", "trained", "total", "minutes", "on"]
+    return table(header, rows, "lrrrrrrl", [10, 8, 14, 9, 11, 11, 8, 7])
 
 
 def order(models: Sequence[Result]) -> Markdown:
@@ -156,17 +196,20 @@ def order(models: Sequence[Result]) -> Markdown:
     return Markdown(f"{', '.join(first)} and {last}")
 
 
-def met(value: float, mark: float) -> str:
-    """Whether a mark is reached."""
-    return "reached" if value >= mark else "missed"
+def undecided(models: Sequence[Result], level: float) -> str:
+    """Neighbours in a ranking that McNemar's test does not tell apart at a level."""
+    return listed(
+        f"{one.name} and {other.name}"
+        for one, other in pairwise(models)
+        if mcnemar(one.correct, other.correct) >= level
+    )
 
 
-def marks(models: Mapping[str, Result]) -> str:
-    """The accuracy of each model beside the marks set for it, a line for each."""
-    return "\n".join(
-        f"{name:19} {models[name].accuracy:.2%}  {mark:.1%} ({what}): "
-        f"{met(models[name].accuracy, mark)}"
-        for name, mark, what in MARKS
+def weights(found: Combination, names: Sequence[str]) -> str:
+    """The weights of combined models, relative to their sum, as a mean of the seeds."""
+    shares = (found.weights / found.weights.sum(dim=1, keepdim=True)).mean(dim=0)
+    return listed(
+        (f"{name} {share:.2f}" for name, share in zip(names, shares, strict=True)), ", "
     )
 
 

@@ -90,13 +90,13 @@ def train_and_test(
 ) -> Outcome:
     """With each seed train and choose the epoch by validation; test it once, if at all.
 
-    ``reviews`` are those to ``train`` and ``valid``-ate on, and to ``test`` on, if
-    there are any. The metrics say of each of them the ``count``, how many are
-    ``positive`` and how many ``truncated``, and, where they were
-    encoded, the ``seconds`` it took and whether an earlier run did it, ``reused``; and
-    whether matrices were multiplied in ``bfloat16``. The predictions are the histories
-    (see ``fit``), a row for each seed; the logits (seeds, N) of the test reviews and
-    their ``labels`` (N,), and those of the validation reviews, ``valid_logits`` and
+    ``reviews`` has those to train on, ``train``, to validate on, ``valid``, and, if the
+    models are tested, ``test``. The metrics say of each the ``count``, how many are
+    ``positive`` and how many ``truncated``, and, where they were encoded, the
+    ``seconds`` it took and whether an earlier run did it, ``reused``; and whether
+    matrices were multiplied in ``bfloat16``. The predictions are the histories (see
+    ``fit``), a row for each seed; the logits (seeds, N) of the test reviews and their
+    ``labels`` (N,), and those of the validation reviews, ``valid_logits`` and
     ``valid_labels``. The weights are those that training changed, of seed 0, rounded to
     half precision before the test.
     """

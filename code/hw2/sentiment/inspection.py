@@ -1,5 +1,6 @@
-"""What a trained model gets right, and what its verdicts rest on."""
+"""What a trained model gets right, and what its predictions rest on."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -7,11 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
-from hw2.evaluation import Calibration, calibration, interval
+from hw2.evaluation import Calibration, calibration, interval, mcnemar
 from hw2.sentiment.predict import Predictor
 from hw2.sentiment.tokens import pad
 from hw2.sentiment.training import is_correct
+from hw2.study import of_change
 from recorded import Run
 
 
@@ -58,13 +61,32 @@ def result_of(run: Run, model: nn.Module | None = None) -> Result:
     The baseline has a weight for each of its features, and a bias.
     """
     labels, accuracy = run.predictions["labels"], run.scores["accuracy"].value
+    logits = torch.atleast_2d(run.predictions["logits"])[0]
     if model is None:
         weights = run.metrics["features"] + 1
-        logits = run.predictions["accuracy"]
         return Result(run, accuracy, logits, labels, weights, weights)
     trained = sum(weight.numel() for weight in run.weights.values())
     total = sum(weight.numel() for weight in model.parameters())
-    return Result(run, accuracy, run.predictions["logits"][0], labels, trained, total)
+    return Result(run, accuracy, logits, labels, trained, total)
+
+
+def test_loss(run: Run, seed: int = 0) -> float:
+    """The mean cross-entropy on the test reviews."""
+    logits, labels = run.predictions["logits"][seed], run.predictions["labels"]
+    return binary_cross_entropy_with_logits(logits, labels.float()).item()
+
+
+def epoch_seconds(run: Run, seed: int = 0) -> Tensor:
+    """The seconds of training and validation in each epoch, (epochs,)."""
+    total = run.predictions["seconds"][seed]
+    return (
+        total.diff(prepend=total.new_zeros(1)) + run.predictions["valid_seconds"][seed]
+    )
+
+
+def seed_accuracies(logits: Tensor, labels: Tensor) -> npt.NDArray[np.float64]:
+    """The accuracy of each seed, (seeds,), by its logits (seeds, N)."""
+    return is_correct(logits, labels).double().mean(dim=1).numpy()
 
 
 class ByLength(NamedTuple):
@@ -116,16 +138,32 @@ def occlusion(predictor: Predictor, text: str) -> tuple[list[str], list[float]]:
     return list(predictor.tokenizer.convert_ids_to_tokens(ids[1:-1])), effects
 
 
-@torch.no_grad()
-def padded_probability(
-    predictor: Predictor, text: str, amount: int, masked: bool
-) -> float:
-    """P(positive) of a text with so many tokens of padding behind it.
+class Trial(NamedTuple):
+    """A change of a recipe on the validation reviews, beside the recipe."""
 
-    The padding is masked, or read as if it were text.
-    """
-    (ids,) = predictor.tokens([text])
-    mask = [1] * len(ids) + [0 if masked else 1] * amount
-    tokens = torch.tensor([ids + [0] * amount])  # [PAD] is token 0
-    logit: Tensor = predictor.model(tokens, torch.tensor([mask]))
-    return logit.sigmoid().item()
+    name: str
+    accuracy: float
+    gain: float  # of accuracy
+    p: float  # of McNemar's test
+    seconds: float  # of training and validation
+
+
+def trials(run: Run) -> list[Trial]:
+    """What a run of ``experiments.search`` tried, the recipe first, seed 0 of each."""
+    labels = run.predictions["valid_labels"]
+    found: list[Trial] = []
+    for name in run.config["changes"]:
+        of = of_change(run, name)
+        correct = is_correct(of["valid_logits"][0], labels)
+        if not found:
+            recipe = correct
+        accuracy, level = (c.double().mean().item() for c in (correct, recipe))
+        seconds = of["seconds"][0, -1] + of["valid_seconds"][0].sum()
+        p = mcnemar(correct, recipe)
+        found.append(Trial(name, accuracy, accuracy - level, p, float(seconds)))
+    return found
+
+
+def significant(tried: Iterable[Trial], sign: int, level: float) -> list[str]:
+    """Which changes gain (``sign`` 1) or lose (-1), by McNemar's test at that level."""
+    return [of.name for of in tried if sign * of.gain > 0 and of.p < level]

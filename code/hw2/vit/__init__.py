@@ -4,8 +4,9 @@
 are trained, ``experiments`` what a run does, and ``inspection`` looks into a network.
 """
 
+from hw2.study import of_change
 from hw2.vit.config import LARGE, RUNS, STUDIES, Config, Recipe
-from hw2.vit.experiments import ablate, experiment, load, of_change
+from hw2.vit.experiments import ablate, experiment, load
 from hw2.vit.model import Attention, Block, Dense, ViT, patches, standardise
 from hw2.vit.training import fit, predict, to_unit
 

@@ -132,22 +132,6 @@ def ablate(study: Study[Config], checkpoint: Checkpoint) -> Outcome:
     return Outcome({}, predictions, {})
 
 
-def of_change(run: Run, name: str) -> Tensors:
-    """What a run of ``ablate`` holds of a change: ``classes``, ``seconds``, ...
-
-    Raises ``ValueError`` where there is no such change.
-    """
-    start = f"{name}: "
-    found = {
-        what.removeprefix(start): of
-        for what, of in run.predictions.items()
-        if what.startswith(start)
-    }
-    if not found:
-        raise ValueError(f"{run.name} has no change {name!r}")
-    return found
-
-
 def load(record: str | Run) -> ViT | Dense:
     """The network of a run, seed 0, in evaluation mode.
 

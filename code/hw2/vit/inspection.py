@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from hw2.evaluation import Floats
-from hw2.vit.experiments import of_change
+from hw2.study import of_change
 from hw2.vit.model import SIDE, Block, ViT, patches, standardise
 from recorded import Run, Tensors
 
