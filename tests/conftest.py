@@ -68,7 +68,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def sentiment_runs(tmp_path_factory: pytest.TempPathFactory) -> "dict[str, Run]":
-    """A run of problem 5 on the sample with each head."""
+    """A run of problem 5 on the sample of each kind."""
     import hw2
     from hw2 import data, sentiment
     from recorded import make

@@ -4,20 +4,33 @@ import csv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from conftest import ROOT
 from hw2.sentiment import Config
 from hw2.sentiment.reviews import Reviews
+from recorded import Fingerprint, Metrics, Run, Tensors
 
 SAMPLE = ROOT / "tests" / "hw2" / "sentiment" / "sample_reviews.csv"
 SMALL = Config(
     train_size=16, valid_size=8, test_size=24, batch=4, hidden=32, max_tokens=64
 )
-OTHERS = {  # the other heads, as small
+OTHERS = {  # another head, and an encoder that is trained, as small
     "cnn": replace(SMALL, head="cnn", layer=4, both_ends=True, seeds=2),
-    "upper": replace(SMALL, head="upper", layer=4, rank=2, fall=True),
+    "finetuned": replace(
+        SMALL,
+        layer=3,
+        rank=2,
+        frozen=1,
+        head="cnn",
+        lr=1e-2,
+        warm_up=0.2,
+        decay=True,
+        agreement=1.0,
+        averaging=0.5,
+    ),
 }
 
 
@@ -45,3 +58,25 @@ def halves(split: str) -> Reviews:
     texts, labels = sample()
     half = slice(24) if split == "train" else slice(24, 48)
     return texts[half], labels[half]
+
+
+def made_up(
+    predictions: Tensors | None = None,
+    metrics: Metrics | None = None,
+    config: dict[str, Any] | None = None,
+    name: str = "sentiment-test",
+) -> Run:
+    """A run that took 100 seconds, and gave this."""
+    return Run(
+        name,
+        Fingerprint("made up", config or {}, {}, {}),
+        "2000-01-01",
+        100.0,
+        "a machine",
+        {},
+        metrics or {},
+        {},
+        predictions or {},
+        {},
+        {},
+    )

@@ -33,12 +33,12 @@ LAYERS = {
     "hw2/peers": [["config"], ["networks", "attention"], ["steps"], ["experiment"]],
     "hw2/sentiment": [
         ["config"],
-        ["reviews"],
+        ["reviews", "tokens"],
         ["encoder"],
         ["model"],
         ["training"],
-        ["experiments"],
-        ["predict", "survey", "tfidf", "padding", "search", "speed"],
+        ["experiments", "ensemble"],
+        ["predict", "survey", "tfidf", "padding", "speed"],
         ["studies", "inspection"],
     ],
 }

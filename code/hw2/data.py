@@ -11,14 +11,13 @@ came from.
 """
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 
-from hw2.files import sound_copy, verified
+from hw2.files import from_hub, sound_copy, verified
 from recorded import incidental
 
 Split = Literal["train", "test"]
@@ -179,8 +178,11 @@ def _labelled_texts(file: Path) -> list[tuple[int, str]]:
     disable_progress_bar()
     try:
         # Not by the folder's README: the Hub's names a third split, not used here.
-        rows = Dataset.from_parquet(str(file))
-        return sorted(zip(rows["label"], rows["text"], strict=True))
+        columns = Dataset.from_parquet(str(file))
+        rows = sorted(zip(columns["label"], columns["text"], strict=True))
+        if any((type(label), type(text)) != (int, str) for label, text in rows):
+            raise TypeError("its columns are no labels and texts")
+        return rows
     except Exception as error:
         raise ValueError(
             f"{file} is damaged, or no file of IMDB: {error}; put the published one "
@@ -198,33 +200,12 @@ def _imdb_folder() -> Path:
         return Path(named)
     files = ("plain_text/train-*", "plain_text/test-*")
     try:
-        return _from_hub("stanfordnlp/imdb", "dataset", IMDB_REVISION, files)
+        return from_hub("stanfordnlp/imdb", "dataset", IMDB_REVISION, files)
     except Exception as error:
         raise MissingData(
             "IMDB is not here and the Hub is out of reach; set HW2_IMDB to a folder "
             "with the layout of the Hub's stanfordnlp/imdb"
         ) from error
-
-
-@incidental
-def _from_hub(name: str, kind: str, revision: str, files: Iterable[str]) -> Path:
-    """The folder with files of a repository of the Hub, from its cache if offline."""
-    from huggingface_hub import constants, get_session, snapshot_download
-
-    try:
-        # Without this look the Hub's client tries for half a minute before it gives up.
-        get_session().head(constants.ENDPOINT, timeout=5)
-        offline = False
-    except Exception:
-        offline = True
-    folder: str = snapshot_download(
-        name,
-        repo_type=kind,
-        revision=revision,
-        allow_patterns=[*files],
-        local_files_only=offline,
-    )
-    return Path(folder)
 
 
 def minilm_folder() -> Path:
@@ -257,7 +238,7 @@ def bert_base_folder() -> Path:
 def _bert_base_folder() -> Path:
     name = "google-bert/bert-base-uncased"
     try:
-        return _from_hub(name, "model", BERT_BASE_REVISION, BERT_BASE_DIGESTS)
+        return from_hub(name, "model", BERT_BASE_REVISION, BERT_BASE_DIGESTS)
     except Exception as error:
         raise MissingData(
             "bert-base-uncased is not here and the Hub is out of reach"

@@ -128,6 +128,11 @@ def signed(number: float, digits: int = 2) -> str:
     return f"{number:+.{digits}f}".replace("-", "−")
 
 
+def compared(value: float, other: float) -> str:
+    """Where a value is, seen from another one."""
+    return "above" if value > other else "below" if value < other else "equal to"
+
+
 def p_value(p: float) -> str:
     """The p-value of a test as a formula: its digits, or a power of ten above it."""
     if p > 1e-3:

@@ -48,3 +48,23 @@ def _unpacked(path: Path) -> bytes:
         raise ValueError(f"{path} is truncated") from error
     except (OSError, zlib.error) as error:  # gzip.BadGzipFile is an OSError
         raise ValueError(f"{path} can't be read: {error}") from error
+
+
+def from_hub(name: str, kind: str, revision: str, files: Iterable[str]) -> Path:
+    """The folder with files of a repository of the Hub, from its cache if offline."""
+    from huggingface_hub import constants, get_session, snapshot_download
+
+    try:
+        # Without this look the Hub's client tries for half a minute before it gives up.
+        get_session().head(constants.ENDPOINT, timeout=5)
+        offline = False
+    except Exception:
+        offline = True
+    folder: str = snapshot_download(
+        name,
+        repo_type=kind,
+        revision=revision,
+        allow_patterns=[*files],
+        local_files_only=offline,
+    )
+    return Path(folder)

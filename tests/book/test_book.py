@@ -206,6 +206,7 @@ def test_the_answers_are_there_for_machines(book: Path, pdf: PdfReader) -> None:
         "sentiment-notebook",
         "sentiment-frozen",
         "sentiment-finetuned",
+        "sentiment-tfidf",
     ]
     values = {entry["question"]: entry["answer"] for entry in entries}
     assert "$h_T = \\sum_{k=1}^{T}" in values["1"]
@@ -234,6 +235,7 @@ def test_what_is_shown_of_a_run_says_so(book: Path) -> None:
         "dense",
         "dense-plain",
         *sentiment.RUNS,
+        "sentiment-tfidf",
     }
     assert {label: " ".join(runs) for label, runs in notes.items()} == {
         "fig-times": "linear-attention",
@@ -255,9 +257,10 @@ def test_what_is_shown_of_a_run_says_so(book: Path) -> None:
         "tbl-sentiment-epochs": "sentiment-notebook",
         "tbl-sentiment-confusion": "sentiment-notebook sentiment-finetuned",
         "tbl-sentiment-padding": "sentiment-padding",
-        "fig-sentiment-padding": "sentiment-notebook",
+        "fig-sentiment-padding": "sentiment-padding",
+        "tbl-sentiment-gap": "sentiment-notebook sentiment-gap",
         "tbl-sentiment-search": "sentiment-search",
-        "tbl-sentiment-climb": "sentiment-climb",
+        "tbl-sentiment-search-finetuned": "sentiment-search-finetuned",
         "tbl-sentiment-results": " ".join([*sentiment.RUNS, "sentiment-tfidf"]),
         "fig-sentiment-curves": " ".join(sentiment.RUNS),
         "fig-sentiment-calibration": " ".join(sentiment.RUNS),

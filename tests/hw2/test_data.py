@@ -293,17 +293,106 @@ def test_the_hubs_layout_is_read(
         data.imdb("test")
 
 
-def test_tampered_imdb_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+# Damaged copies of IMDB
+
+
+def parquet(rows: dict[str, list[Any]], path: Path) -> bytes:
+    Dataset.from_dict(rows).to_parquet(path)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The two files of a training split, sound ones, in the place of IMDB's."""
     folder = tmp_path / "plain_text"
     folder.mkdir()
-    rows = Dataset.from_dict({"text": ["Good.", "Bad."], "label": [0, 1]})
-    for split in ("train", "test"):
-        rows.to_parquet(folder / f"{split}-00000-of-00001.parquet")
+    files = [folder / f"train-0000{i}-of-00002.parquet" for i in range(2)]
+    for label, file in enumerate(files):
+        texts = [f"Review {i} of {label}." for i in range(99)]
+        parquet({"text": texts, "label": [label] * 99}, file)
+    # With another column, as that of the Hub's may have one day.
+    parquet({"text": ["Unsaid."], "label": [-1]}, folder / "unsupervised.parquet")
+    rows = sorted(
+        f"{label}\tReview {i} of {label}.\n" for label in (0, 1) for i in range(99)
+    )
+    digest = hashlib.sha256("".join(rows).encode()).hexdigest()
+    monkeypatch.setitem(data.IMDB_DIGESTS, "train", digest)
     monkeypatch.setenv("HW2_IMDB", str(tmp_path))
-    with pytest.raises(ValueError, match="SHA-256"):
+    return files
+
+
+def test_all_files_of_a_split_are_read(shards: list[Path]) -> None:
+    texts, labels = data.imdb("train")
+    assert labels.tolist() == [0] * 99 + [1] * 99
+    assert texts == [*sorted(texts[:99]), *sorted(texts[99:])]
+
+
+POINTER = (
+    b"version https://git-lfs.github.com/spec/v1\n"
+    b"oid sha256:db47d16b5c297cc0dd625e519c81319c24c9149e70e8496de5475f6fa928342c\n"
+    b"size 20979968\n"
+)
+# What may stand under the name of a file of IMDB.
+NO_FILES: dict[str, Callable[[Path], bytes]] = {
+    "truncated": lambda file: file.read_bytes()[:-100],
+    "overwritten": lambda file: bytes(200) + file.read_bytes()[200:],
+    "empty": lambda file: b"",
+    "a page": lambda file: b"<!DOCTYPE html><p>Moved",
+    "a pointer": lambda file: POINTER,
+    "other columns": lambda file: parquet({"review": ["Good."], "label": [1]}, file),
+    "without labels": lambda file: parquet({"text": ["Good."]}, file),
+    "a missing text": lambda file: parquet(
+        {"text": ["a", None], "label": [1, 1]}, file
+    ),
+    "a missing label": lambda file: parquet(
+        {"text": ["a", "a"], "label": [1, None]}, file
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_a_damaged_file_of_imdb_is_named(shards: list[Path], kind: str) -> None:
+    sound, damaged = shards
+    damaged.write_bytes(NO_FILES[kind](damaged))
+    with pytest.raises(ValueError, match=re.escape(str(damaged))) as raised:
         data.imdb("train")
+    text = str(raised.value)
+    assert str(sound) not in text and "put the published one there" in text
+
+
+TEXTS, LABEL = [f"Review {i} of 1." for i in range(99)], [1] * 99
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels"),
+    [
+        ([*TEXTS, "Another."], [*LABEL, 1]),
+        (TEXTS[:-1], LABEL[:-1]),
+        (["Another.", *TEXTS[1:]], LABEL),
+        (TEXTS, [0, *LABEL[1:]]),
+    ],
+)
+def test_other_reviews_are_refused(
+    shards: list[Path], texts: list[str], labels: list[int]
+) -> None:
+    parquet({"text": texts, "label": labels}, shards[1])
+    with pytest.raises(ValueError, match=r"SHA-256 .*, expected") as raised:
+        data.imdb("train")
+    assert all(str(file) in str(raised.value) for file in shards)
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_missing_file_of_imdb_is_told(shards: list[Path], missing: int) -> None:
+    """By the names of those that are there, and how few reviews they have."""
+    shards.pop(missing).unlink()
+    with pytest.raises(ValueError, match=r"SHA-256 .*, expected") as raised:
+        data.imdb("train")
+    assert f"the train split of IMDB, 99 reviews in {shards[0]}," in str(raised.value)
+
+
+def test_an_unknown_split_of_imdb_is_refused(shards: list[Path]) -> None:
+    with pytest.raises(ValueError, match="split is 'unsupervised', expected"):
+        data.imdb("unsupervised")  # type: ignore[arg-type]
 
 
 def test_bert_base_is_looked_for_on_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:

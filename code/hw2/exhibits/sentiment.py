@@ -70,11 +70,6 @@ def predictions(predictor: Predictor, texts: Sequence[str]) -> str:
     )
 
 
-def compared(value: float, other: float) -> str:
-    """Where a value is, seen from another one."""
-    return "above" if value > other else "below" if value < other else "equal to"
-
-
 def precision(run: Run) -> str:
     """The precision in which a run multiplied its matrices."""
     return "bfloat16" if run.metrics["bfloat16"] else "single precision"
@@ -188,12 +183,6 @@ def results(models: Sequence[Result]) -> Markdown:
         rows.append((name, accuracy, interval, p, *parameters, minutes, place))
     header = ["run", "accuracy", "interval", "p", "trained", "total", "minutes", "on"]
     return table(header, rows, "lrrrrrrl", [10, 8, 14, 9, 11, 11, 8, 7])
-
-
-def order(models: Sequence[Result]) -> Markdown:
-    """The names of the models, in their order, as a part of a sentence."""
-    *first, last = (f"`{of.name}`" for of in models)
-    return Markdown(f"{', '.join(first)} and {last}")
 
 
 def undecided(models: Sequence[Result], level: float) -> str:

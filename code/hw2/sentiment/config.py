@@ -10,8 +10,9 @@ class Config:
     """What a run depends on; as it stands, the notebook's, with a smaller encoder.
 
     The encoder's layers up to ``layer`` are used, and the head reads what the last of
-    these gives. With a ``rank`` each of them but the first ``frozen`` ones is trained,
-    by updates of that rank; else the encoder stays as it is.
+    these gives. With a ``rank``, which is for the head ``cnn``, each of them but the
+    first ``frozen`` ones is trained, by updates of that rank; else the encoder stays as
+    it is.
     """
 
     layer: int = 6

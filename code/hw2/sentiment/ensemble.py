@@ -30,13 +30,13 @@ def combine(runs: Sequence[Run]) -> Combination:
     """Combine the models of runs by weights that are chosen on the validation reviews.
 
     A run without seeds, as that of the baseline, is combined with each seed of the
-    others. Raises ``ValueError`` for runs of different seeds or validation reviews.
+    others. Raises ``ValueError`` for runs of different seeds or reviews.
     """
-    labels = [run.predictions["valid_labels"] for run in runs]
-    if any(not torch.equal(of, labels[0]) for of in labels):
-        raise ValueError(
-            f"{', '.join(run.name for run in runs)} have different validation reviews"
-        )
+    first = runs[0].predictions
+    for run in runs:
+        for of in ("valid_labels", "labels"):
+            if not torch.equal(run.predictions[of], first[of]):
+                raise ValueError(f"{run.name} has other {of} than {runs[0].name}")
     valid, test = (
         [torch.atleast_2d(run.predictions[of]) for run in runs]
         for of in ("valid_logits", "logits")
@@ -51,11 +51,9 @@ def combine(runs: Sequence[Run]) -> Combination:
         one, other = (
             torch.stack([of[seed % len(of)] for of in part]) for part in (valid, test)
         )
-        weights.append(best_weights(one, labels[0]))
+        weights.append(best_weights(one, first["valid_labels"]))
         logits.append(weights[-1] @ other)
-    return Combination(
-        torch.stack(weights), torch.stack(logits), runs[0].predictions["labels"]
-    )
+    return Combination(torch.stack(weights), torch.stack(logits), first["labels"])
 
 
 def best_weights(logits: Tensor, labels: Tensor) -> Tensor:

@@ -92,13 +92,13 @@ def train_and_test(
 
     ``reviews`` has those to train on, ``train``, to validate on, ``valid``, and, if the
     models are tested, ``test``. The metrics say of each the ``count``, how many are
-    ``positive`` and how many ``truncated``, and, where they were encoded, the
-    ``seconds`` it took and whether an earlier run did it, ``reused``; and whether
-    matrices were multiplied in ``bfloat16``. The predictions are the histories (see
-    ``fit``), a row for each seed; the logits (seeds, N) of the test reviews and their
-    ``labels`` (N,), and those of the validation reviews, ``valid_logits`` and
-    ``valid_labels``. The weights are those that training changed, of seed 0, rounded to
-    half precision before the test.
+    ``positive`` and how many have as many tokens as are read at most, ``truncated``;
+    where they were encoded, the ``seconds`` it took and whether an earlier run did it,
+    ``reused``; and whether matrices were multiplied in ``bfloat16``. The predictions
+    are the histories (see ``fit``), a row for each seed; the logits (seeds, N) of the
+    test reviews and their ``labels`` (N,), and those of the validation reviews,
+    ``valid_logits`` and ``valid_labels``. The weights are those that training changed,
+    of seed 0, rounded to half precision before the test.
     """
     prepared, facts = prepare(config, folder, checkpoint, reviews)
     histories, weights = [], []
@@ -218,6 +218,10 @@ def training_seconds(run: Run) -> float:
     """
     if "reviews" not in run.metrics:
         return run.seconds
-    encoding = sum(of.get("seconds", 0.0) for of in run.metrics["reviews"].values())
+    encoding = sum(
+        of.get("seconds", 0.0)
+        for name, of in run.metrics["reviews"].items()
+        if name != "test"
+    )
     training = run.predictions["seconds"][:, -1].sum()
     return float(encoding + training + run.predictions["valid_seconds"].sum())

@@ -111,10 +111,10 @@ def logits_of(
 
 
 def short_reviews(rows: list[list[int]], config: Padding) -> list[list[int]]:
-    """Some of the reviews that have few tokens, of either label."""
+    """Some of the reviews that have few tokens, evenly out of all of these."""
     short = [row for row in rows if len(row) <= config.short]
-    # As the first half of the test reviews is negative, not the first of these.
-    return short[:: max(1, len(short) // config.watched)][: config.watched]
+    count = min(config.watched, len(short))
+    return [short[i * len(short) // count] for i in range(count)]
 
 
 def with_padding(model: nn.Module, rows: list[list[int]], amounts: list[int]) -> Tensor:

@@ -55,8 +55,9 @@ def _strings(texts: Any) -> list[str]:
     """Texts as a list; ``TypeError`` for what is not one text after the other."""
     named = isinstance(texts, str | bytes | Mapping) or getattr(texts, "ndim", 1) != 1
     if named or not isinstance(texts, Iterable):
+        shown = " ".join(repr(texts).split())
         raise TypeError(
-            f"texts is a {type(texts).__name__}, {texts!r:.60}, expected a list of "
+            f"texts is a {type(texts).__name__}, {shown:.60}, expected a list of "
             "strings"
         )
     # Arrow's columns iterate over scalars that are not strings.

@@ -62,8 +62,8 @@ def speed(config: Speed, checkpoint: Checkpoint) -> Outcome:
     stored = timed.encoded(config.epoch_reviews, config.epoch_tokens)
     ways: dict[str, Callable[[], Any]] = {
         "encode": lambda: timed.encoded(config.reviews, config.max_tokens),
-        "library": by_library(timed, config.max_tokens),
-        "loop": lambda: by_loop(timed, config.max_tokens),
+        "library": by_library(timed.texts[: config.reviews], config.max_tokens),
+        "loop": lambda: by_loop(timed, config),
         "epoch's states": lambda: timed.encoded(
             config.epoch_reviews, config.epoch_tokens
         ),
@@ -105,23 +105,23 @@ def material(config: Speed) -> Material:
     )
 
 
-def by_library(timed: Material, max_tokens: int) -> Callable[[], Any]:
+def by_library(texts: list[str], max_tokens: int) -> Callable[[], Any]:
     """Encoding by ``sentence_transformers``."""
     from sentence_transformers import SentenceTransformer
 
     library = SentenceTransformer(str(data.minilm_folder()), device=device().type)
     library.max_seq_length = max_tokens
-    return lambda: library.encode(timed.texts, show_progress_bar=False)
+    return lambda: library.encode(texts, show_progress_bar=False)
 
 
 @torch.no_grad()
-def by_loop(timed: Material, max_tokens: int) -> None:
+def by_loop(timed: Material, config: Speed) -> None:
     """Encoding in batches of 32 reviews as they come, in single precision."""
     where = device()
     nn.Module.to(timed.encoder, where)
-    for start in range(0, len(timed.texts), 32):
-        part = timed.texts[start : start + 32]
-        tokens, mask = pad(tokenize(timed.tokenizer, part, max_tokens))
+    for start in range(0, config.reviews, 32):
+        texts = timed.texts[start : min(start + 32, config.reviews)]
+        tokens, mask = pad(tokenize(timed.tokenizer, texts, config.max_tokens))
         timed.encoder(input_ids=tokens.to(where), attention_mask=mask.to(where))
 
 

@@ -191,4 +191,4 @@ def best_epoch(valid_losses: Tensor) -> int:
     """
     if not valid_losses.numel():
         raise ValueError("there are no epochs, expected 1 or more")
-    return int(valid_losses.argmin())
+    return int(valid_losses.nan_to_num(torch.inf).argmin())

@@ -1,56 +1,65 @@
 """The studies of problem 5, each on the sample or on made-up reviews."""
 
-import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 import hw2
-from hw2 import data, sentiment
-from hw2.sentiment import Config, Predictor, search
-from hw2.sentiment.config import (
-    FIRST,
-    Climb,
-    Padding,
-    Search,
-    Speed,
-    Survey,
-    Tfidf,
-)
+from hw2 import data
+from hw2.sentiment import padding as padding_study
+from hw2.sentiment import speed as speed_study
+from hw2.sentiment import tfidf as tfidf_study
+from hw2.sentiment import training
+from hw2.sentiment.config import Padding, Speed, Survey, Tfidf
 from hw2.sentiment.model import GruHead
-from hw2.sentiment.padding import more, padded, padding
+from hw2.sentiment.padding import (
+    AMOUNTS,
+    padding,
+    padding_score,
+    short_reviews,
+    with_padding,
+)
 from hw2.sentiment.reviews import Reviews
-from hw2.sentiment.speed import NotebookModel, speed, speed_score
+from hw2.sentiment.speed import ReadsPadding, in_rounds, speed, speed_score
 from hw2.sentiment.survey import survey
 from hw2.sentiment.tfidf import PROBES, tfidf, tfidf_score
+from hw2.sentiment.tokens import Tokens, sorted_batches, tokenize
 from hw2.training import count_parameters
-from recorded import Checkpoint, run
-from small_sentiment import OTHERS, SMALL, halves
+from recorded import Checkpoint, Tensors
+from small_sentiment import SMALL, halves
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+# The reviews
 
 
 def test_survey(monkeypatch: pytest.MonkeyPatch) -> None:
     def imdb(split: str) -> Reviews:
         texts, labels = halves(split)
         train, _ = halves("train")
-        return (texts if split == "train" else [*train[:2], *texts[2:]]), labels
+        test = [*train[:2], *texts[2:23], texts[2]]
+        return (texts if split == "train" else test), labels
 
     monkeypatch.setattr(data, "imdb", imdb)
     found = survey(Survey(SMALL), Checkpoint())
     assert found.predictions["repeated"].sum() == 2
-    assert found.metrics["twice"] == {"train": 0, "valid": 0, "test": 0}
-    assert [len(found.predictions[n]) for n in ("train", "valid", "test")] == [
-        16,
-        8,
-        24,
-    ]
+    assert found.metrics["twice"] == {"train": 0, "valid": 0, "test": 1}
+    lengths = {name: found.predictions[name] for name in ("train", "valid", "test")}
+    assert [len(of) for of in lengths.values()] == [16, 8, 24]
+    assert all(of.dtype == torch.int32 and of.min() > 2 for of in lengths.values())
 
 
-def test_tfidf(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a word decides is learned, and the strength is chosen by validation."""
+# The baseline
+
+
+def test_a_word_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is learned, and the strength is chosen by validation."""
 
     def imdb(split: str) -> Reviews:
         labels = torch.arange(40) % 2
@@ -60,88 +69,171 @@ def test_tfidf(monkeypatch: pytest.MonkeyPatch) -> None:
         ], labels
 
     monkeypatch.setattr(data, "imdb", imdb)
-    config = Tfidf(dataclasses.replace(SMALL, test_size=40))
+    config = Tfidf(replace(SMALL, test_size=40))
     found = tfidf(config, Checkpoint())
     scores = tfidf_score(found.predictions)
     assert scores["accuracy"].value == scores["all"].value == 1.0
-    assert len(found.predictions["probes"]) == len(PROBES)
+    shapes = {name: tuple(of.shape) for name, of in found.predictions.items()}
+    assert shapes == {
+        **{"logits": (40,), "all": (40,), "labels": (40,)},
+        **{"valid_logits": (8,), "valid_labels": (8,), "probes": (len(PROBES),)},
+    }
     best = max(zip(found.metrics["valid"], config.strengths, strict=True))
     assert found.metrics["chosen"] == best[1]
+    assert found.metrics["features"] > 4
 
 
-def test_padding_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_only_the_last_model_has_read_the_validation_reviews(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The test reviews are told by a word that stands nowhere else."""
+    labels = torch.arange(8) % 2
+    common, rare = (
+        [words[int(of)] for of in labels]
+        for words in (("bad", "good"), ("dull", "fine"))
+    )
+    parts = {
+        "train": (common, labels),
+        "valid": ([" ".join(pair) for pair in zip(common, rare, strict=True)], labels),
+        "test": (rare, labels),
+    }
+    monkeypatch.setattr(tfidf_study, "subsets", lambda _: parts)
+    found = tfidf(Tfidf(SMALL), Checkpoint()).predictions
+    assert torch.equal(found["labels"], labels)
+    assert torch.equal(found["valid_labels"], labels)
+    assert torch.equal(found["valid_logits"] > 0, labels == 1)
+    assert len(found["logits"].unique()) == 1  # no word is known
+    assert torch.equal(found["all"] > 0, labels == 1)
+
+
+# Padding
+
+WAYS = ("masked", "sorted", "padded")
+PADDED = replace(SMALL, seeds=2, epochs=1, by_length=False, layer=2)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(data, "imdb", halves)
     monkeypatch.setattr(hw2, "RECORDS", tmp_path)
-    recipe = dataclasses.replace(SMALL, seeds=2, epochs=1)
-    found = padding(Padding(recipe, short=40, watched=5), Checkpoint())
-    assert found.predictions["masked"].shape == (2, 24)
-    assert found.predictions["read"].shape == (2, 24)
-    watched = found.predictions["watched"]
+
+
+@pytest.mark.usefixtures("small")
+def test_padding_is_masked_or_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: dict[bool, list[Any]] = {True: [], False: []}
+    train_epoch = training.train_epoch
+
+    def look(model: Any, reviews: Tokens, batches: list[Tensor], *rest: Any) -> None:
+        first = model.head.linear.weight.detach().clone()
+        trained[reviews.masked].append(([b.tolist() for b in batches], first))
+        train_epoch(model, reviews, batches, *rest)
+
+    monkeypatch.setattr(training, "train_epoch", look)
+    found = padding(Padding(PADDED, short=40, watched=5), Checkpoint()).predictions
+    # Both ways have the same batches and the same first weights, each seed its own.
+    masked, read = trained.values()
+    assert len(masked) == len(read) == 2
+    for one, other in zip(masked, read, strict=True):
+        assert one[0] == other[0] and torch.equal(one[1], other[1])
+    assert masked[0][0] != masked[1][0] and not torch.equal(masked[0][1], masked[1][1])
+
+    for way in WAYS:
+        assert found[way].shape == (2, 24)
+    assert not torch.equal(found["masked"], found["sorted"])
+    assert not torch.equal(found["sorted"], found["padded"])
+    for way in ("masked", "read"):
+        assert found[f"{way}: losses"].shape == (2, 4)
+        assert found[f"{way}: valid_loss"].shape == (2, 1)
+    watched = found["watched"]
     assert watched.shape == (5, 5)
     assert (watched.amax(dim=0) > watched.amin(dim=0)).all()
+    assert found["given"].shape == (len(AMOUNTS), 2)
+    assert (found["given"][0] != found["given"][-1]).all()
 
 
-@pytest.mark.parametrize("quarters", range(5))
-def test_padding_grows_to_the_limit(quarters: int) -> None:
-    rows = [[1] * 4, [1] * 12]
-    found = more(rows, 12, quarters)
-    assert [len(row) for row in found] == [4 + 2 * quarters, 12]
-    assert all(sum(row) == sum(was) for row, was in zip(found, rows, strict=True))
-    assert padded(rows, 12) == more(rows, 12, 4)
+@pytest.mark.usefixtures("small")
+def test_padded_batches_are_in_random_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that they hold much padding; the same for each seed."""
+    tested: list[tuple[Tokens, list[list[int]]]] = []
+
+    def evaluate(
+        model: nn.Module, reviews: Tokens, batches: Sequence[Tensor] | None = None
+    ) -> tuple[float, float, Tensor]:
+        if batches and len(batches[0]) > 1:
+            tested.append((reviews, [batch.tolist() for batch in batches]))
+        return 0.0, 0.5, torch.zeros(len(reviews.labels))
+
+    monkeypatch.setattr(padding_study, "fit", lambda *_, **__: ({"losses": [0.0]}, {}))
+    monkeypatch.setattr(padding_study, "evaluate_epoch", evaluate)
+    padding(Padding(PADDED, short=40, watched=5), Checkpoint())
+    (reviews, batches), (_, again) = tested
+    assert batches == again and not reviews.masked
+    assert sorted(i for batch in batches for i in batch) == list(range(24))
+
+    def amount(batches: Sequence[Any]) -> float:
+        lengths = [reviews.lengths[batch] for batch in batches]
+        return float(sum((of.max() - of).sum() for of in lengths))
+
+    assert amount(batches) > 3 * amount(sorted_batches(reviews.lengths, 4))
 
 
-def test_search_reads_no_test_review(
+def test_where_there_is_no_padding_both_ways_are_the_same(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """To the bit: of reviews that are all as long."""
+
     def imdb(split: str) -> Reviews:
-        texts, labels = halves(split)
-        return (texts if split == "train" else [None] * 24), labels  # type: ignore
+        labels = torch.arange(24) % 2
+        words = ("bad", "good")
+        return [f"a {words[int(of)]} film" for of in labels], labels
 
     monkeypatch.setattr(data, "imdb", imdb)
     monkeypatch.setattr(hw2, "RECORDS", tmp_path)
-    changes: dict[str, dict[str, Any]] = {"nothing": {}, "layer 2": {"layer": 2}}
-    found = search.search(Search(OTHERS["cnn"], changes), Checkpoint())
-    assert set(found.predictions) == {"nothing", "layer 2", "labels"}
-    assert all(len(logits) == 8 for logits in found.predictions.values())
-    assert set(search.validation_score(found.predictions)) == set(changes)
+    recipe = replace(PADDED, seeds=1)
+    found = padding(Padding(recipe, short=40, watched=5), Checkpoint()).predictions
+    assert torch.equal(found["masked"], found["sorted"])
+    for what in ("losses", "correct", "valid_loss"):
+        assert torch.equal(found[f"masked: {what}"], found[f"read: {what}"])
+    torch.testing.assert_close(found["sorted"], found["padded"], rtol=0, atol=0.02)
+    # Alone and without padding a review has the logit that it has among others.
+    bad, good = found["sorted"][0, 0], found["sorted"][0, -1]
+    for logit in found["watched"][0]:
+        assert min((logit - bad).abs(), (logit - good).abs()) < 0.02
 
 
-def test_a_climb_keeps_what_gains_and_stops(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By rates, of which each gives a known number of right verdicts out of ten."""
-    hits = {0.0: 5, 0.5: 6, 1.0: 7, 2.0: 8, 3.0: 8, 4.0: 3, 5.0: 9}
-    seen = []
-
-    def validated(recipe: Config, *_: object) -> Any:
-        seen.append((recipe.lr, recipe.dropout))
-        logits = torch.ones(10)
-        logits[hits[recipe.lr] :] = -1
-        return [], logits, torch.ones(10)
-
-    monkeypatch.setattr(search, "validated", validated)
-    ideas: dict[str, dict[str, Any]] = {
-        "a little": {"lr": 0.5},
-        "gains": {"lr": 1.0, "dropout": 0.5},
-        "too little": {"lr": 2.0, "dropout": 0.1},
-        "as little": {"lr": 3.0},
-        "loses": {"lr": 4.0},
-        "too late": {"lr": 5.0},
-    }
-    climb = Climb(Config(lr=0.0), ideas, gain=0.15)
-    found = search.climb(climb, Checkpoint())
-    assert seen[:3] == [(0.0, 0.25), (0.5, 0.25), (1.0, 0.5)]
-    assert seen[3:] == [(2.0, 0.1), (3.0, 0.5), (4.0, 0.5)]
-    assert list(found.metrics) == ["start", *list(ideas)[:-1], "taken"]
-    assert found.predictions.keys() == {*found.metrics, "labels"} - {"taken"}
-    assert found.metrics["taken"] == ideas["gains"]
+def test_the_ways_are_scored_by_their_logits() -> None:
+    logits = {"masked": [1.0, 1.0], "sorted": [1.0, -1.0], "padded": [-1.0, -1.0]}
+    predictions = {name: torch.tensor([row, row]) for name, row in logits.items()}
+    scores = padding_score(predictions | {"labels": torch.ones(2)})
+    found = {name: score.value for name, score in scores.items()}
+    assert found == {"masked": 1, "sorted": 0.5, "padded": 0}
 
 
-def test_the_frozen_recipe_is_what_the_climb_found(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("HW2_TRAIN", "never")
-    climb = run("sentiment-climb", *sentiment.STUDIES["sentiment-climb"])
-    found = dataclasses.replace(FIRST, **climb.metrics["taken"])
-    assert dataclasses.replace(sentiment.RUNS["sentiment-frozen"], seeds=1) == found
+def test_short_reviews_are_few_and_from_everywhere() -> None:
+    config = Padding(SMALL, short=9, watched=4)
+    rows = [[n] * (5 if n % 2 else 20) for n in range(100)]
+    found = short_reviews(rows, config)
+    assert len(found) == 4 and all(len(row) == 5 for row in found)
+    places = [row[0] for row in found]
+    assert places == sorted(set(places)) and places[0] < 30 and places[3] > 70
+    assert short_reviews(rows[:6], config) == [[1] * 5, [3] * 5, [5] * 5]
+    # Of seven, not the first four.
+    assert [row[0] for row in short_reviews(rows[:14], config)] == [1, 3, 7, 11]
+
+
+def test_padding_that_is_added_is_read() -> None:
+    class Counts(nn.Module):
+        """How long a review is, and how much of it is read; alone in its batch."""
+
+        def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+            assert len(ids) == 1
+            return 100.0 * mask.sum(dim=1) + (ids == 0).sum(dim=1)
+
+    found = with_padding(Counts(), [[5, 6], [7], [8, 9, 4]], [0, 3, 1])
+    assert found.tolist() == [200, 403, 401]
+
+
+# Speed
 
 
 def test_speed_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,20 +254,22 @@ def test_speed_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     found = speed(config, Checkpoint()).predictions
     assert set(speed_score(found)) == {"encoding", "epoch", "step"}
     assert {len(times) for times in found.values()} == {2}
+    assert all((times > 0).all() for times in found.values())
+
+
+def test_speed_is_the_ratio_of_the_fastest_rounds() -> None:
+    seconds = {
+        "encode": 2.0,
+        "library": 8.0,
+        "loop": 6.0,
+        "stored epoch": 1.0,
+        "notebook epoch": 12.0,
+        "packed step": 20.0,
+        "padded step": 3.0,
+        "reversed step": 4.0,
+    }
     scores = speed_score(
-        {
-            name: torch.tensor([seconds, 99.0])
-            for name, seconds in {
-                "encode": 2.0,
-                "library": 8.0,
-                "loop": 6.0,
-                "stored epoch": 1.0,
-                "notebook epoch": 12.0,
-                "packed step": 20.0,
-                "padded step": 3.0,
-                "reversed step": 4.0,
-            }.items()
-        }
+        {name: torch.tensor([of, 99.0]) for name, of in seconds.items()}
     )
     assert {name: score.value for name, score in scores.items()} == {
         "encoding": 3,
@@ -184,11 +278,79 @@ def test_speed_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
-def test_the_notebooks_model_reads_padding(predictor: Predictor) -> None:
+def test_the_ways_take_turns_after_a_round_that_does_not_count() -> None:
+    called: list[str] = []
+
+    def way(name: str) -> Callable[[], None]:
+        def work() -> None:
+            if name not in called:
+                time.sleep(0.2)
+            called.append(name)
+
+        return work
+
+    found = in_rounds({name: way(name) for name in "ab"}, 3)
+    assert called == ["a", "b"] * 4
+    assert {name: len(times) for name, times in found.items()} == {"a": 3, "b": 3}
+    assert all(times.min() > 0 and times.max() < 0.1 for times in found.values())
+
+
+@pytest.mark.parametrize(("reviews", "epoch_reviews"), [(6, 4), (4, 6), (4, 4)])
+def test_all_ways_read_as_many_reviews(
+    monkeypatch: pytest.MonkeyPatch, reviews: int, epoch_reviews: int
+) -> None:
+    def imdb(split: str) -> Reviews:
+        texts, labels = halves(split)
+        return texts * 1042, labels.repeat(1042)
+
+    class Library:
+        """In the place of ``sentence_transformers``."""
+
+        def __init__(self, *_: Any, **__: Any) -> None:
+            self.max_seq_length = 0
+
+        def encode(self, texts: list[str], show_progress_bar: bool) -> None:
+            seen.append(len(texts))
+
+    seen: list[int] = []
+
+    def counted(tokenizer: Any, texts: list[str], *rest: Any) -> Any:
+        seen.append(len(texts))
+        return tokenize(tokenizer, texts, *rest)
+
+    def once(ways: Mapping[str, Callable[[], Any]], rounds: int) -> Tensors:
+        counts = {}
+        for name, way in ways.items():
+            seen.clear()
+            way()
+            counts[name] = torch.tensor([sum(seen)])
+        return counts
+
+    monkeypatch.setattr(data, "imdb", imdb)
+    monkeypatch.setattr("sentence_transformers.SentenceTransformer", Library)
+    monkeypatch.setattr(speed_study, "tokenize", counted)
+    monkeypatch.setattr(speed_study, "in_rounds", once)
+    config = Speed(
+        reviews=reviews,
+        max_tokens=16,
+        epoch_reviews=epoch_reviews,
+        epoch_tokens=16,
+        step_reviews=2,
+        batch=2,
+    )
+    found = speed(config, Checkpoint()).predictions
+    counts = {name: int(of) for name, of in found.items() if of}
+    assert counts == {
+        **dict.fromkeys(("encode", "library", "loop"), reviews),
+        **dict.fromkeys(("epoch's states", "notebook epoch"), epoch_reviews),
+    }
+
+
+def test_the_notebooks_head_reads_padding() -> None:
     torch.manual_seed(0)
-    model = NotebookModel(predictor.model.encoder, 384).eval()
-    assert count_parameters(model) == count_parameters(GruHead(384, 256, 2, 0.25))
+    head = ReadsPadding(6).eval()
+    assert count_parameters(head) == count_parameters(GruHead(6, 256, 2, 0.25))
+    states = torch.randn(2, 5, 6)
+    longer = torch.cat([states, torch.zeros(2, 3, 6)], dim=1)
     with torch.no_grad():
-        alone = model(torch.tensor([[101, 2204, 102]]))
-        more = model(torch.tensor([[101, 2204, 102, 0, 0, 0]]))
-    assert (alone - more).abs() > 1e-3
+        assert ((head(states) - head(longer)).abs() > 1e-4).all()

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from hw2 import data, vit
 from hw2.evaluation import correct
-from hw2.study import Study
+from hw2.study import Study, of_change
 from hw2.training import count_parameters
 from hw2.vit import ViT, predict
 from hw2.vit.experiments import below_highest
@@ -82,14 +82,14 @@ def test_an_ablation_reads_no_test_images(
     assert made.scores.keys() == changes.keys()
     labels = made.predictions["labels"]
     for name in changes:
-        of = vit.of_change(made, name)
+        of = of_change(made, name)
         assert of["classes"].shape == (2, 100) and of["losses"].shape == (2, 12)
         right = (of["classes"] == labels).double().mean(dim=1)
         torch.testing.assert_close(of["held_out_accuracy"][:, -1], right)
         assert made.scores[name].value == pytest.approx(right.mean())
         assert ("positions" in of) == (name != "no position vectors")
     with pytest.raises(ValueError, match="test has no change 'no'"):
-        vit.of_change(made, "no")
+        of_change(made, "no")
 
 
 def test_half_precision_keeps_the_order_of_the_classes() -> None:
