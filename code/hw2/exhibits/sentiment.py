@@ -197,9 +197,8 @@ def undecided(models: Sequence[Result], level: float) -> str:
 def weights(found: Combination, names: Sequence[str]) -> str:
     """The weights of combined models, relative to their sum, as a mean of the seeds."""
     shares = (found.weights / found.weights.sum(dim=1, keepdim=True)).mean(dim=0)
-    return listed(
-        (f"{name} {share:.2f}" for name, share in zip(names, shares, strict=True)), ", "
-    )
+    pairs = zip(names, shares.tolist(), strict=True)
+    return listed((f"{name} {signed(share)}" for name, share in pairs), ", ")
 
 
 def errors(run: Run) -> Markdown:
