@@ -31,10 +31,8 @@ def setup(runs: Mapping[str, Config], encoder: BertConfig) -> Markdown:
     def each(option: str) -> list[int]:
         return [getattr(of, option) for of in configs]
 
-    def size(of: BertConfig) -> str:
-        return f"{of.num_hidden_layers}, {of.hidden_size}"
-
     updates = [f"by updates of rank {of.rank}" if of.rank else "no" for of in configs]
+    dropouts = ["in training" if of.rank else "no" for of in configs]
     reads = ["both ends" if of.both_ends else "the start" for of in configs]
     shapes = ["rises, then falls" if of.decay else "constant" for of in configs]
     rates = [f"{of.lr:g}, {shape}" for of, shape in zip(configs, shapes, strict=True)]
@@ -43,7 +41,13 @@ def setup(runs: Mapping[str, Config], encoder: BertConfig) -> Markdown:
         ["", "the notebook", *(name.removeprefix("sentiment-") for name in runs)],
         [
             ("encoder", "bert-base-uncased", *["MiniLM"] * len(runs)),
-            ("its layers, its width", size(base), *[size(encoder)] * len(runs)),
+            (
+                "its layers, its width",
+                *[
+                    f"{of.num_hidden_layers}, {of.hidden_size}"
+                    for of in (base, *[encoder] * len(runs))
+                ],
+            ),
             ("layer that the head reads", base.num_hidden_layers, *each("layer")),
             ("encoder trained", "no", *updates),
             ("head", "GRU", *[HEADS[of.head] for of in configs]),
@@ -52,6 +56,8 @@ def setup(runs: Mapping[str, Config], encoder: BertConfig) -> Markdown:
             ("of longer ones", "the start", *reads),
             ("padding", "read", *["masked"] * len(runs)),
             ("reviews in a batch", 128, *each("batch")),
+            ("batches for training", "random", *["by length"] * len(runs)),
+            ("dropout in the encoder", "in training", *dropouts),
             ("learning rate", "0.001, constant", *rates),
             ("epochs", 2, *each("epochs")),
             ("weight of R-Drop", 0, *(f"{of.agreement:g}" for of in configs)),
@@ -65,7 +71,7 @@ def setup(runs: Mapping[str, Config], encoder: BertConfig) -> Markdown:
 def predictions(predictor: Predictor, texts: Sequence[str]) -> str:
     """What a model calls each text, with the probability of positive."""
     return " and ".join(
-        f"“{text}” {'positive' if p > 0.5 else 'negative'} ({p:.2f})"
+        f"“{text}” {'positive' if p > 0.5 else 'negative'} ({p:.3f})"
         for text, p in zip(texts, predictor.predict_proba(texts), strict=True)
     )
 
@@ -100,18 +106,13 @@ def by_seed(run: Run) -> Markdown:
         of = {what: values[seed] for what, values in run.predictions.items()}
         epoch = best_epoch(losses)
         correct = is_correct(of["logits"], run.predictions["labels"])
-        rows.append(
-            (
-                seed,
-                epoch + 1,
-                f"{of['loss'][epoch]:.3f}",
-                f"{of['accuracy'][epoch]:.2%}",
-                f"{losses[epoch]:.3f}",
-                f"{of['valid_accuracy'][epoch]:.2%}",
-                f"{test_loss(run, seed):.3f}",
-                f"{correct.double().mean():.2%}",
-            )
+        trained, validated = (
+            (of[f"{w}loss"], of[f"{w}accuracy"]) for w in ("", "valid_")
         )
+        numbers = [*(x[epoch] for x in (*trained, *validated)), test_loss(run, seed)]
+        numbers.append(correct.double().mean())
+        shown = (f"{x:{'.2%' if i % 2 else '.3f'}}" for i, x in enumerate(numbers))
+        rows.append((seed, epoch + 1, *shown))
     header = ["seed", "epoch", "training loss", "accuracy", "validation loss"]
     return table([*header, "accuracy", "test loss", "accuracy"], rows)
 

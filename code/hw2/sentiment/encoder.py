@@ -140,10 +140,11 @@ def encode(
     """The last hidden states of each review, from the disk, or computed and put there.
 
     Reviews of about equal length are encoded together, ``size`` at a time (by default
-    16, on an accelerator 128), in bfloat16 where that is fast: both save time and
-    change the states by rounding only. The file is compared with its SHA-256 each time
-    it is opened. Encoding that was stopped goes on; how much space it needs is said
-    before it begins. The files go to ``root``, by default with the unfinished runs.
+    16, on an accelerator 128), in bfloat16 where that is fast. Both are meant to save
+    time, and change the states by rounding only. The file is compared with its SHA-256
+    each time it is opened. Encoding that was stopped goes on; how much space it needs
+    is said before it begins. The files go to ``root``, by default with the unfinished
+    runs.
     """
     where = device()
     starts = torch.tensor([0, *(len(row) for row in ids)]).cumsum(0)

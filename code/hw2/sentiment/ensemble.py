@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from hw2.evaluation import mcnemar
 from hw2.sentiment.training import is_correct
 from recorded import Run
 
@@ -24,6 +25,14 @@ class Combination(NamedTuple):
     def accuracy(self) -> float:
         """The accuracy on the test reviews, a mean over the seeds."""
         return is_correct(self.logits, self.labels).double().mean().item()
+
+    def largest_p(self, run: Run) -> float:
+        """The largest p of McNemar's tests, by seed, against the models of a run."""
+        ours, others = (
+            is_correct(of, self.labels)
+            for of in (self.logits, run.predictions["logits"])
+        )
+        return max(mcnemar(*pair) for pair in zip(ours, others, strict=True))
 
 
 def combine(runs: Sequence[Run]) -> Combination:

@@ -89,6 +89,30 @@ def seed_accuracies(logits: Tensor, labels: Tensor) -> npt.NDArray[np.float64]:
     return is_correct(logits, labels).double().mean(dim=1).numpy()
 
 
+def gap_accuracies(
+    notebook: Run, gap: Run
+) -> dict[tuple[int, str], npt.NDArray[np.float64]]:
+    """The test accuracy of each seed, (seeds,), by the layer and the head.
+
+    The notebook's own layer and head are those of its run; ``gap`` is the study of the
+    others.
+    """
+    logits = {"layer 6, GRU": notebook.predictions["logits"]} | {
+        name: of_change(gap, name)["logits"] for name in gap.config["changes"]
+    }
+    found = {}
+    for name, of in logits.items():
+        layer, head = name.removeprefix("layer ").split(", ")
+        found[int(layer), head] = seed_accuracies(of, gap.predictions["labels"])
+    return found
+
+
+def epoch_values(run: Run, name: str, form: str, seed: int = 0) -> str:
+    """What a history has of each epoch of a seed, as text."""
+    values = run.predictions[name][seed].tolist()
+    return " and ".join(f"{value:{form}}" for value in values)
+
+
 class ByLength(NamedTuple):
     """Accuracy in groups of reviews of like length, as many in each."""
 

@@ -26,7 +26,7 @@ class GruHead(nn.Module):
 
     Padding is never read: the GRU of one direction meets it after the last token, and
     the other one reads the tokens in reverse order, so that it does as well. This gives
-    what ``nn.GRU`` gives on packed sequences, without what these cost on a processor.
+    what ``nn.GRU`` gives on packed sequences.
     """
 
     def __init__(self, width: int, hidden: int, layers: int, dropout: float) -> None:
@@ -130,10 +130,9 @@ class BertGruSentiment(BertSentiment):
 
 
 class CnnHead(nn.Module):
-    """How well the best place of a review fits each of some patterns of tokens.
+    """Convolutions over 1, 3 and 5 tokens, and max-pooling over the positions.
 
-    The patterns are convolutions over 1, 3 and 5 tokens. Padding is zero before them
-    and after, so that a review gives the same in any batch.
+    Padding is zero before them and after, so that a review gives the same in any batch.
     """
 
     def __init__(self, width: int, channels: int, dropout: float) -> None:

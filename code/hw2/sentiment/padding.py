@@ -10,7 +10,7 @@ from hw2.sentiment.config import Config, Padding
 from hw2.sentiment.experiments import score_of
 from hw2.sentiment.model import BertSentiment, build
 from hw2.sentiment.reviews import GIVEN, subsets
-from hw2.sentiment.tokens import Tokens, random_batches, tokenize
+from hw2.sentiment.tokens import Tokens, random_batches, sorted_batches, tokenize
 from hw2.sentiment.training import evaluate_epoch, fit
 from hw2.training import stacked
 from recorded import Checkpoint, Outcome, Scores, Tensors, scored_by
@@ -136,3 +136,16 @@ def swings(logits: Tensor) -> tuple[Tensor, Tensor]:
     p = logits.sigmoid()
     changed = ((logits > 0) != (logits[:1] > 0)).any(dim=0)
     return p.amax(dim=0) - p.amin(dim=0), changed
+
+
+def padding_fractions(lengths: Tensor, limit: int, size: int) -> tuple[float, float]:
+    """How much of what is read is padding, in two kinds of batches of reviews.
+
+    ``lengths`` (N,) are the numbers of tokens, of which at most ``limit`` are read.
+    First in batches that are all padded to the limit, as those in random order nearly
+    are; then in batches of ``size`` reviews sorted by length.
+    """
+    tokens = lengths.clamp(max=limit).double()
+    batches = [tokens[batch] for batch in sorted_batches(tokens, size)]
+    read = sum(len(of) * of.max().item() for of in batches)
+    return 1 - tokens.mean().item() / limit, 1 - tokens.sum().item() / read
