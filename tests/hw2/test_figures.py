@@ -66,6 +66,12 @@ def test_numbers_have_signs_and_a_minus_that_is_one() -> None:
     assert figures.signed(1.25, 3) == "+1.250"
 
 
+def test_where_a_value_is_seen_from_another() -> None:
+    assert figures.compared(2, 1) == "above"
+    assert figures.compared(1, 2) == "below"
+    assert figures.compared(1.0, 1) == "equal to"
+
+
 @pytest.mark.parametrize(
     ("p", "text"),
     [

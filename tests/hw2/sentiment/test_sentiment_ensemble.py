@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from hw2 import sentiment
+from hw2.evaluation import mcnemar
 from hw2.sentiment.ensemble import best_weights, combine
 from hw2.sentiment.training import binary_accuracy
 from recorded import Run, run
@@ -116,6 +117,15 @@ def test_a_model_without_seeds_is_combined_with_each() -> None:
         alone = combine([baseline, made_up(one)])
         assert torch.equal(alone.weights[0], found.weights[seed])
         assert torch.equal(alone.logits[0], found.logits[seed])
+
+
+def test_the_largest_p_is_that_of_the_closest_seed() -> None:
+    one, other = a_model("one", 1, 2), a_model("other", 2, 2, noisy=3.0)
+    found = combine([one, other])
+    right = (found.logits > 0) == (found.labels == 1)
+    alone = (other.predictions["logits"] > 0) == (found.labels == 1)
+    ps = [mcnemar(right[seed], alone[seed]) for seed in range(2)]
+    assert ps[0] != ps[1] and found.largest_p(other) == max(ps)
 
 
 @pytest.mark.parametrize("of", ["valid_labels", "labels"])

@@ -231,3 +231,29 @@ def test_an_excerpt_is_no_markup() -> None:
 def test_an_excerpt_ends_with_a_word() -> None:
     assert excerpt("one<br />two\n <br>three four", 14) == "one two three …"
     assert excerpt("one two", 7) == "one two"
+
+
+def test_the_gap_has_the_notebooks_own_cell() -> None:
+    labels = torch.tensor([1, 0, 1, 0])
+    right = torch.where(labels == 1, 1.0, -1.0)
+    notebook = made_up({"logits": torch.stack([right, -right]), "labels": labels})
+    gap = made_up(
+        {
+            "layer 3, GRU: logits": torch.stack([right, torch.ones(4)]),
+            "layer 6, convolution: logits": torch.stack([right, right]),
+            "labels": labels,
+        },
+        config={"changes": {"layer 3, GRU": {}, "layer 6, convolution": {}}},
+    )
+    found = inspection.gap_accuracies(notebook, gap)
+    assert {cell: of.tolist() for cell, of in found.items()} == {
+        (6, "GRU"): [1, 0],
+        (3, "GRU"): [1, 0.5],
+        (6, "convolution"): [1, 1],
+    }
+
+
+def test_values_of_epochs_as_text() -> None:
+    of = made_up({"loss": torch.tensor([[0.5, 0.25], [1.0, 2.0]])})
+    assert inspection.epoch_values(of, "loss", ".2f") == "0.50 and 0.25"
+    assert inspection.epoch_values(of, "loss", ".0%", seed=1) == "100% and 200%"

@@ -21,6 +21,7 @@ from hw2.sentiment.model import GruHead
 from hw2.sentiment.padding import (
     AMOUNTS,
     padding,
+    padding_fractions,
     padding_score,
     short_reviews,
     with_padding,
@@ -219,6 +220,13 @@ def test_short_reviews_are_few_and_from_everywhere() -> None:
     assert short_reviews(rows[:6], config) == [[1] * 5, [3] * 5, [5] * 5]
     # Of seven, not the first four.
     assert [row[0] for row in short_reviews(rows[:14], config)] == [1, 3, 7, 11]
+
+
+def test_how_much_of_what_is_read_is_padding() -> None:
+    lengths = torch.tensor([3, 1, 9, 5])  # of which 3, 1, 8, 5 are read
+    # 32 places hold 17 tokens; sorted in pairs, (1, 3) and (5, 8), 22 places do.
+    found = padding_fractions(lengths, limit=8, size=2)
+    assert found == pytest.approx((15 / 32, 5 / 22))
 
 
 def test_padding_that_is_added_is_read() -> None:
