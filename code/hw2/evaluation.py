@@ -41,6 +41,12 @@ def accuracy_score(correct: int, total: int) -> Score:
     return Score(p, 1.96 * math.sqrt(2 * p * (1 - p) / total))
 
 
+def seed_accuracies(classes: Tensor, labels: Tensor) -> Floats:
+    """The accuracy with each seed, (seeds,), by classes (seeds, N) and labels (N,)."""
+    accuracies: Floats = (classes == labels).double().mean(dim=1).numpy()
+    return accuracies
+
+
 def share(correct: int, total: int) -> str:
     """An accuracy and its 95% interval (see ``interval``), as text."""
     low, high = interval(correct, total)

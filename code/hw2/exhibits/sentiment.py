@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from hw2.sentiment.experiments import training_seconds
 from hw2.sentiment.inspection import Result, Trial, epoch_seconds, test_loss
 from hw2.sentiment.predict import Predictor
 from hw2.sentiment.tfidf import PROBES
-from hw2.sentiment.training import best_epoch, is_correct
+from hw2.sentiment.training import best_epoch, binary_accuracy, is_correct
 from recorded import Run
 
 HEADS = {"gru": "GRU", "cnn": "convolution"}
@@ -31,6 +31,8 @@ def setup(runs: Mapping[str, Config], encoder: BertConfig) -> Markdown:
     def each(option: str) -> list[int]:
         return [getattr(of, option) for of in configs]
 
+    encoders = [base, *[encoder] * len(runs)]
+    sizes = [f"{of.num_hidden_layers}, {of.hidden_size}" for of in encoders]
     updates = [f"by updates of rank {of.rank}" if of.rank else "no" for of in configs]
     dropouts = ["in training" if of.rank else "no" for of in configs]
     reads = ["both ends" if of.both_ends else "the start" for of in configs]
@@ -41,13 +43,7 @@ def setup(runs: Mapping[str, Config], encoder: BertConfig) -> Markdown:
         ["", "the notebook", *(name.removeprefix("sentiment-") for name in runs)],
         [
             ("encoder", "bert-base-uncased", *["MiniLM"] * len(runs)),
-            (
-                "its layers, its width",
-                *[
-                    f"{of.num_hidden_layers}, {of.hidden_size}"
-                    for of in (base, *[encoder] * len(runs))
-                ],
-            ),
+            ("its layers, its width", *sizes),
             ("layer that the head reads", base.num_hidden_layers, *each("layer")),
             ("encoder trained", "no", *updates),
             ("head", "GRU", *[HEADS[of.head] for of in configs]),
@@ -91,10 +87,10 @@ def log(run: Run, seed: int = 0) -> str:
         f"accuracy {of['valid_accuracy'][epoch]:.2%}"
         for epoch, seconds in enumerate(epoch_seconds(run, seed).tolist())
     ]
-    correct = is_correct(of["logits"], run.predictions["labels"])
+    accuracy = binary_accuracy(of["logits"], run.predictions["labels"])
     lines.append(
         f"test, weights of epoch {best_epoch(of['valid_loss']) + 1}: "
-        f"loss {test_loss(run, seed):.3f}, accuracy {correct.double().mean():.2%}"
+        f"loss {test_loss(run, seed):.3f}, accuracy {accuracy:.2%}"
     )
     return "\n".join(lines)
 
@@ -105,14 +101,16 @@ def by_seed(run: Run) -> Markdown:
     for seed, losses in enumerate(run.predictions["valid_loss"]):
         of = {what: values[seed] for what, values in run.predictions.items()}
         epoch = best_epoch(losses)
-        correct = is_correct(of["logits"], run.predictions["labels"])
-        trained, validated = (
-            (of[f"{w}loss"], of[f"{w}accuracy"]) for w in ("", "valid_")
+        pairs = (
+            (of["loss"][epoch], of["accuracy"][epoch]),
+            (losses[epoch], of["valid_accuracy"][epoch]),
+            (
+                test_loss(run, seed),
+                binary_accuracy(of["logits"], run.predictions["labels"]),
+            ),
         )
-        numbers = [*(x[epoch] for x in (*trained, *validated)), test_loss(run, seed)]
-        numbers.append(correct.double().mean())
-        shown = (f"{x:{'.2%' if i % 2 else '.3f'}}" for i, x in enumerate(numbers))
-        rows.append((seed, epoch + 1, *shown))
+        shown = (f"{loss:.3f} {accuracy:.2%}".split() for loss, accuracy in pairs)
+        rows.append((seed, epoch + 1, *chain(*shown)))
     header = ["seed", "epoch", "training loss", "accuracy", "validation loss"]
     return table([*header, "accuracy", "test loss", "accuracy"], rows)
 

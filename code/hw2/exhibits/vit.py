@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
-from hw2.evaluation import Floats
+from hw2.evaluation import Floats, seed_accuracies
 from hw2.figures import ORANGE, listed, signed, table
 from hw2.training import count_parameters
 from hw2.vit.inspection import (
@@ -17,7 +17,6 @@ from hw2.vit.inspection import (
     epoch_losses,
     flops,
     minutes,
-    seed_accuracies,
 )
 from recorded import Run
 

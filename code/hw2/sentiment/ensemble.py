@@ -1,4 +1,4 @@
-"""Several models together: a weighted mean of their logits.
+"""Several models together: a weighted sum of their logits.
 
 Shapes: M models, N reviews.
 """
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hw2.evaluation import mcnemar
-from hw2.sentiment.training import is_correct
+from hw2.sentiment.training import binary_accuracy, is_correct
 from recorded import Run
 
 
@@ -24,7 +24,7 @@ class Combination(NamedTuple):
     @property
     def accuracy(self) -> float:
         """The accuracy on the test reviews, a mean over the seeds."""
-        return is_correct(self.logits, self.labels).double().mean().item()
+        return binary_accuracy(self.logits, self.labels)
 
     def largest_p(self, run: Run) -> float:
         """The largest p of McNemar's tests, by seed, against the models of a run."""

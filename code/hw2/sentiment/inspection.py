@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from hw2.evaluation import Calibration, calibration, interval, mcnemar
+from hw2.evaluation import (
+    Calibration,
+    Floats,
+    calibration,
+    interval,
+    mcnemar,
+    seed_accuracies,
+)
 from hw2.sentiment.predict import Predictor
 from hw2.sentiment.tokens import pad
 from hw2.sentiment.training import is_correct
@@ -84,14 +91,7 @@ def epoch_seconds(run: Run, seed: int = 0) -> Tensor:
     )
 
 
-def seed_accuracies(logits: Tensor, labels: Tensor) -> npt.NDArray[np.float64]:
-    """The accuracy of each seed, (seeds,), by its logits (seeds, N)."""
-    return is_correct(logits, labels).double().mean(dim=1).numpy()
-
-
-def gap_accuracies(
-    notebook: Run, gap: Run
-) -> dict[tuple[int, str], npt.NDArray[np.float64]]:
+def gap_accuracies(notebook: Run, gap: Run) -> dict[tuple[int, str], Floats]:
     """The test accuracy of each seed, (seeds,), by the layer and the head.
 
     The notebook's own layer and head are those of its run; ``gap`` is the study of the
@@ -103,7 +103,7 @@ def gap_accuracies(
     found = {}
     for name, of in logits.items():
         layer, head = name.removeprefix("layer ").split(", ")
-        found[int(layer), head] = seed_accuracies(of, gap.predictions["labels"])
+        found[int(layer), head] = seed_accuracies(of > 0, gap.predictions["labels"])
     return found
 
 

@@ -25,8 +25,8 @@ from hw2.sentiment.encoder import (
 )
 from hw2.sentiment.model import GruHead
 from hw2.sentiment.reviews import subsets
-from hw2.sentiment.tokens import pad, random_batches, tokenize
-from recorded import Checkpoint, Outcome, Run, Score, Scores, Tensors, scored_by
+from hw2.sentiment.tokens import Tokens, pad, random_batches, tokenize
+from recorded import Checkpoint, Outcome, Score, Scores, Tensors, scored_by
 
 
 def speed_score(predictions: Tensors) -> Scores:
@@ -36,7 +36,7 @@ def speed_score(predictions: Tensors) -> Scores:
     notebook's, a ``step`` than with packed sequences; by the fastest round of each.
     Another machine may be half as good, or twice.
     """
-    seconds = {name: times.min().item() for name, times in predictions.items()}
+    seconds = fastest(predictions)
     times = {
         "encoding": min(seconds["library"], seconds["loop"]) / seconds["encode"],
         "epoch": seconds["notebook epoch"] / seconds["stored epoch"],
@@ -59,11 +59,12 @@ def speed(config: Speed, checkpoint: Checkpoint) -> Outcome:
     epoch multiplied in ``bfloat16``.
     """
     timed = material(config)
+    texts = timed.texts[: config.reviews]
     stored = timed.encoded(config.epoch_reviews, config.epoch_tokens)
     ways: dict[str, Callable[[], Any]] = {
         "encode": lambda: timed.encoded(config.reviews, config.max_tokens),
-        "library": by_library(timed.texts[: config.reviews], config.max_tokens),
-        "loop": lambda: by_loop(timed, config),
+        "library": by_library(texts, config.max_tokens),
+        "loop": lambda: by_loop(timed, texts, config.max_tokens),
         "epoch's states": lambda: timed.encoded(
             config.epoch_reviews, config.epoch_tokens
         ),
@@ -95,7 +96,7 @@ class Material(NamedTuple):
 
 
 def material(config: Speed) -> Material:
-    """Reviews of the training half in random order, and the encoder on its device."""
+    """Reviews of the training half in random order, and the encoder."""
     texts, labels = subsets(Config(test_size=2))["train"]
     order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(0))
     order = order[: max(config.reviews, config.epoch_reviews)]
@@ -115,13 +116,13 @@ def by_library(texts: list[str], max_tokens: int) -> Callable[[], Any]:
 
 
 @torch.no_grad()
-def by_loop(timed: Material, config: Speed) -> None:
+def by_loop(timed: Material, texts: list[str], max_tokens: int) -> None:
     """Encoding in batches of 32 reviews as they come, in single precision."""
     where = device()
     nn.Module.to(timed.encoder, where)
-    for start in range(0, config.reviews, 32):
-        texts = timed.texts[start : min(start + 32, config.reviews)]
-        tokens, mask = pad(tokenize(timed.tokenizer, texts, config.max_tokens))
+    for start in range(0, len(texts), 32):
+        part = texts[start : start + 32]
+        tokens, mask = pad(tokenize(timed.tokenizer, part, max_tokens))
         timed.encoder(input_ids=tokens.to(where), attention_mask=mask.to(where))
 
 
@@ -151,19 +152,20 @@ def notebook_epoch(timed: Material, config: Speed) -> None:
     """Train over reviews in batches as they come, each encoded without a mask."""
     where, encoder = device(), timed.encoder
     texts = timed.texts[: config.epoch_reviews]
-    rows = tokenize(timed.tokenizer, texts, config.epoch_tokens)
+    ids = tokenize(timed.tokenizer, texts, config.epoch_tokens)
+    reviews = Tokens(ids, timed.labels[: config.epoch_reviews])
     nn.Module.to(encoder, where)
     head = ReadsPadding(encoder.config.hidden_size).to(where)
 
     def logits_of(batch: Tensor) -> Tensor:
-        tokens, _ = pad([rows[i] for i in batch.tolist()])
+        tokens, _ = reviews.batch(batch)
         with torch.no_grad():
             states = encoder(input_ids=tokens.to(where)).last_hidden_state
         logits: Tensor = head(states)
         return logits
 
-    batches = torch.arange(len(rows)).split(config.batch)
-    steps(head, batches, logits_of, timed.labels)
+    batches = torch.arange(len(ids)).split(config.batch)
+    steps(head, batches, logits_of, reviews.labels)
 
 
 def stored_epoch(reviews: Encoded, size: int) -> None:
@@ -235,9 +237,9 @@ def in_rounds(ways: Mapping[str, Callable[[], Any]], rounds: int) -> Tensors:
     }
 
 
-def fastest(run: Run) -> dict[str, float]:
-    """The seconds of each way in its fastest round."""
-    return {name: times.min().item() for name, times in run.predictions.items()}
+def fastest(seconds: Tensors) -> dict[str, float]:
+    """The seconds of each way in its fastest round, of those in all (rounds,)."""
+    return {name: times.min().item() for name, times in seconds.items()}
 
 
 def epochs_factor(seconds: Mapping[str, float], epochs: int) -> float:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from hw2.evaluation import Floats
+from hw2.evaluation import Floats, seed_accuracies
 from hw2.study import of_change
 from hw2.vit.model import SIDE, Block, ViT, patches, standardise
 from recorded import Run, Tensors
@@ -34,12 +34,6 @@ def classified(run: Run) -> Classified:
 def most_confident_errors(of: Classified, count: int) -> Tensor:
     """The wrong images with the highest probability, that first: indices (count,)."""
     return torch.where(of.right, 0, of.probability).topk(count).indices
-
-
-def seed_accuracies(classes: Tensor, labels: Tensor) -> Floats:
-    """The accuracy with each seed, (seeds,), by classes (seeds, N) and labels (N,)."""
-    accuracies: Floats = (classes == labels).double().mean(dim=1).numpy()
-    return accuracies
 
 
 def ablation_accuracies(run: Run) -> dict[str, Floats]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from hw2 import sentiment
-from hw2.evaluation import confusion
+from hw2.evaluation import confusion, seed_accuracies
 from hw2.exhibits.sentiment import excerpt
 from hw2.sentiment import Predictor, encoder, inspection
 from hw2.sentiment.experiments import training_seconds
@@ -84,7 +84,7 @@ def test_a_result_is_what_the_run_scored(name: str) -> None:
     assert f"sentiment-{result.name}" == name
     low, high = result.interval
     assert low < result.accuracy < high
-    by_seed = inspection.seed_accuracies(of.predictions["logits"], result.labels)
+    by_seed = seed_accuracies(of.predictions["logits"] > 0, result.labels)
     assert by_seed.shape == (of.config["seeds"],)
     assert by_seed.mean() == pytest.approx(result.accuracy)
     assert result.correct.double().mean().item() == pytest.approx(by_seed[0])
@@ -104,7 +104,7 @@ def test_the_result_of_the_baseline() -> None:
 
 def test_accuracies_are_of_each_seed() -> None:
     logits = torch.tensor([[1.0, -1.0, 2.0, 3.0], [-1.0, -1.0, -1.0, -1.0]])
-    found = inspection.seed_accuracies(logits, torch.tensor([1, 0, 1, 0]))
+    found = seed_accuracies(logits > 0, torch.tensor([1, 0, 1, 0]))
     assert found.tolist() == [0.75, 0.5]
 
 
@@ -214,7 +214,7 @@ def test_the_fastest_round_counts() -> None:
         "stored epoch": torch.tensor([1.0, 2.0]),
         "notebook epoch": torch.tensor([9.0, 9.0]),
     }
-    seconds = fastest(made_up(times))
+    seconds = fastest(times)
     assert seconds == {"epoch's states": 4, "stored epoch": 1, "notebook epoch": 9}
     assert epochs_factor(seconds, 2) == 3
 

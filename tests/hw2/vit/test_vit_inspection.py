@@ -10,6 +10,7 @@ from torch import Tensor
 
 import hw2
 from hw2 import vit
+from hw2.evaluation import seed_accuracies
 from hw2.exhibits.vit import extremes, sides
 from hw2.figures import source_of
 from hw2.vit.inspection import (
@@ -22,7 +23,6 @@ from hw2.vit.inspection import (
     most_confident_errors,
     position_similarity,
     rollout,
-    seed_accuracies,
     shifted_accuracies,
 )
 from recorded import read
