@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from hw2 import data
 from hw2.sentiment.config import Config, Padding
+from hw2.sentiment.encoder import Encoded, encode
 from hw2.sentiment.experiments import score_of
 from hw2.sentiment.model import BertSentiment, build
 from hw2.sentiment.reviews import GIVEN, subsets
-from hw2.sentiment.tokens import Tokens, random_batches, sorted_batches, tokenize
+from hw2.sentiment.tokens import Tokens, sorted_batches, tokenize
 from hw2.sentiment.training import evaluate_epoch, fit
 from hw2.training import stacked
 from recorded import Checkpoint, Outcome, Scores, Tensors, scored_by
@@ -24,7 +25,7 @@ def padding_score(predictions: Tensors) -> Scores:
 
     With the padding ``masked`` in training and test; and with the padding read in
     training, tested on batches that are ``sorted`` by length, so that they hold little
-    of it, and on ``padded`` ones in random order.
+    of it, and with all reviews ``padded`` to the limit.
     """
     labels = predictions["labels"]
     return {way: score_of(predictions[way], labels) for way in WAYS}
@@ -35,8 +36,9 @@ def padding(config: Padding, checkpoint: Checkpoint) -> Outcome:
     """Train with the padding masked, and with the padding read, and test.
 
     Both ways have the same seeds, the same first weights and the same batches, in
-    random order and padded to the longest review of the batch. So in training the
-    padding is read as by the notebook, which is tested on batches sorted by length.
+    random order. In training all padding is up to the limit, where that of the notebook
+    is up to the longest review of a batch in random order, which mostly has as many
+    tokens. Validated and tested are, as by the notebook, batches sorted by length.
 
     The predictions are the logits (seeds, N) of the test reviews by the names of
     ``padding_score``, and their ``labels`` (N,); the histories (see ``fit``) after
@@ -45,27 +47,31 @@ def padding(config: Padding, checkpoint: Checkpoint) -> Outcome:
     that is missing to the limit, and those of ``GIVEN``, ``given`` (len(AMOUNTS), 2).
     """
     recipe = config.recipe
-    tokenizer = build(recipe, data.minilm_folder)[1]
-    reviews = {
-        name: Tokens(tokenize(tokenizer, texts, recipe.max_tokens), labels)
-        for name, (texts, labels) in subsets(recipe).items()
-    }
-    test = reviews["test"]
-    order = torch.Generator().manual_seed(0)
-    padded = random_batches(test.lengths, recipe.batch, order, by_length=False)
-    predictions: Tensors = {"labels": test.labels}
+    model, tokenizer = build(recipe, data.minilm_folder)
+    labels: Tensors = {}
+    ids: dict[str, list[list[int]]] = {}
+    for part, (texts, of) in subsets(recipe).items():
+        ids[part] = tokenize(tokenizer, texts, recipe.max_tokens)
+        labels[part] = of
+    whole = {part: [recipe.max_tokens] * len(rows) for part, rows in ids.items()}
 
-    models, found = train_seeds(recipe, reviews, "masked", checkpoint)
-    predictions |= found
-    predictions["masked"] = logits_of(models, test)
+    def encoded(part: str, lengths: list[int] | None = None) -> Encoded:
+        rows = filled(ids[part], lengths) if lengths else ids[part]
+        return Encoded(encode(model.encoder, rows, part, checkpoint), labels[part])
 
-    reviews = {name: of._replace(masked=False) for name, of in reviews.items()}
-    models, found = train_seeds(recipe, reviews, "read", checkpoint)
-    predictions |= found
-    predictions["sorted"] = logits_of(models, reviews["test"])
-    predictions["padded"] = logits_of(models, reviews["test"], padded)
+    valid = encoded("valid")
+    models, masked = train_seeds(recipe, encoded("train"), valid, "masked", checkpoint)
+    predictions = {"labels": labels["test"]} | masked
+    predictions["masked"] = logits_of(models, encoded("test"))
 
-    short = short_reviews(test.ids, config)
+    longest = {part: batch_lengths(ids[part]) for part in ("valid", "test")}
+    train, valid = encoded("train", whole["train"]), encoded("valid", longest["valid"])
+    models, read = train_seeds(recipe, train, valid, "read", checkpoint)
+    predictions |= read
+    predictions["sorted"] = logits_of(models, encoded("test", longest["test"]))
+    predictions["padded"] = logits_of(models, encoded("test", whole["test"]))
+
+    short = short_reviews(ids["test"], config)
     missing = [recipe.max_tokens - len(row) for row in short]
     given = tokenize(tokenizer, GIVEN, recipe.max_tokens)
     predictions["watched"] = torch.stack(
@@ -80,34 +86,49 @@ def padding(config: Padding, checkpoint: Checkpoint) -> Outcome:
     return Outcome({}, predictions, {})
 
 
+def filled(rows: list[list[int]], lengths: list[int]) -> list[list[int]]:
+    """Reviews with padding behind them, up to the given lengths, that is read."""
+    return [
+        row + [0] * (length - len(row))
+        for row, length in zip(rows, lengths, strict=True)
+    ]  # [PAD] is token 0
+
+
+def batch_lengths(rows: list[list[int]], size: int = 128) -> list[int]:
+    """How long each review is when batches sorted by length are padded."""
+    lengths = torch.tensor([len(row) for row in rows])
+    for batch in sorted_batches(lengths, size):
+        lengths[batch] = lengths[batch].max()
+    return lengths.tolist()
+
+
 def train_seeds(
-    recipe: Config, reviews: dict[str, Tokens], way: str, checkpoint: Checkpoint
+    recipe: Config, train: Encoded, valid: Encoded, way: str, checkpoint: Checkpoint
 ) -> tuple[list[BertSentiment], Tensors]:
     """A model for each seed, with the weights of its best epoch, and the histories."""
     models, histories = [], []
     for seed in range(recipe.seeds):
         torch.manual_seed(seed)
         model, _ = build(recipe, data.minilm_folder)
+        name = f"{way}-{seed}"
         history, best = fit(
-            model,
-            reviews["train"],
-            reviews["valid"],
+            model.head,
+            train,
+            valid,
             recipe,
             seed=seed,
-            name=f"{way}-{seed}",
+            name=name,
             checkpoint=checkpoint,
         )
-        model.load_state_dict(best, strict=False)
+        model.head.load_state_dict(best)
         models.append(model)
         histories.append(history)
     return models, {f"{way}: {what}": of for what, of in stacked(histories).items()}
 
 
-def logits_of(
-    models: Iterable[nn.Module], reviews: Tokens, batches: list[Tensor] | None = None
-) -> Tensor:
-    """The logits (models, N) of reviews, in the given batches or by length."""
-    return torch.stack([evaluate_epoch(model, reviews, batches)[2] for model in models])
+def logits_of(models: Iterable[BertSentiment], reviews: Encoded) -> Tensor:
+    """The logits (models, N) of reviews."""
+    return torch.stack([evaluate_epoch(model.head, reviews)[2] for model in models])
 
 
 def short_reviews(rows: list[list[int]], config: Padding) -> list[list[int]]:
@@ -119,9 +140,7 @@ def short_reviews(rows: list[list[int]], config: Padding) -> list[list[int]]:
 
 def with_padding(model: nn.Module, rows: list[list[int]], amounts: list[int]) -> Tensor:
     """The logits (N,) of reviews, each alone with so many tokens of padding, read."""
-    longer = [
-        row + [0] * amount for row, amount in zip(rows, amounts, strict=True)
-    ]  # [PAD] is token 0
+    longer = filled(rows, [len(r) + n for r, n in zip(rows, amounts, strict=True)])
     reviews = Tokens(longer, torch.zeros(len(longer)), masked=False)
     return evaluate_epoch(model, reviews, torch.arange(len(longer)).split(1))[2]
 

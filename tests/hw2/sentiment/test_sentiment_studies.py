@@ -1,7 +1,7 @@
 """The studies of problem 5, each on the sample or on made-up reviews."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,12 @@ from hw2.sentiment import speed as speed_study
 from hw2.sentiment import tfidf as tfidf_study
 from hw2.sentiment import training
 from hw2.sentiment.config import Padding, Speed, Survey, Tfidf
+from hw2.sentiment.encoder import Encoded, States
 from hw2.sentiment.model import GruHead
 from hw2.sentiment.padding import (
     AMOUNTS,
+    batch_lengths,
+    filled,
     padding,
     padding_fractions,
     padding_score,
@@ -30,7 +33,7 @@ from hw2.sentiment.reviews import Reviews
 from hw2.sentiment.speed import ReadsPadding, in_rounds, speed, speed_score
 from hw2.sentiment.survey import survey
 from hw2.sentiment.tfidf import PROBES, tfidf, tfidf_score
-from hw2.sentiment.tokens import Tokens, sorted_batches, tokenize
+from hw2.sentiment.tokens import tokenize
 from hw2.training import count_parameters
 from recorded import Checkpoint, Tensors
 from small_sentiment import SMALL, halves
@@ -121,22 +124,25 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("small")
 def test_padding_is_masked_or_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    trained: dict[bool, list[Any]] = {True: [], False: []}
+    trained: list[tuple[list[int], list[list[int]], Tensor]] = []
     train_epoch = training.train_epoch
 
-    def look(model: Any, reviews: Tokens, batches: list[Tensor], *rest: Any) -> None:
-        first = model.head.linear.weight.detach().clone()
-        trained[reviews.masked].append(([b.tolist() for b in batches], first))
-        train_epoch(model, reviews, batches, *rest)
+    def look(head: Any, reviews: Encoded, batches: list[Tensor], *rest: Any) -> None:
+        first = head.linear.weight.detach().clone()
+        plan = [batch.tolist() for batch in batches]
+        trained.append((reviews.lengths.tolist(), plan, first))
+        train_epoch(head, reviews, batches, *rest)
 
     monkeypatch.setattr(training, "train_epoch", look)
     found = padding(Padding(PADDED, short=40, watched=5), Checkpoint()).predictions
     # Both ways have the same batches and the same first weights, each seed its own.
-    masked, read = trained.values()
-    assert len(masked) == len(read) == 2
-    for one, other in zip(masked, read, strict=True):
-        assert one[0] == other[0] and torch.equal(one[1], other[1])
-    assert masked[0][0] != masked[1][0] and not torch.equal(masked[0][1], masked[1][1])
+    assert len(trained) == 4
+    masked, read = trained[:2], trained[2:]
+    for (lengths, plan, first), (longer, again, same) in zip(masked, read, strict=True):
+        assert plan == again and torch.equal(first, same)
+        assert max(lengths) < PADDED.max_tokens
+        assert longer == [PADDED.max_tokens] * len(lengths)
+    assert masked[0][1] != masked[1][1] and not torch.equal(masked[0][2], masked[1][2])
 
     for way in WAYS:
         assert found[way].shape == (2, 24)
@@ -153,35 +159,51 @@ def test_padding_is_masked_or_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_padded_batches_are_in_random_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that they hold much padding; the same for each seed."""
-    tested: list[tuple[Tokens, list[list[int]]]] = []
+def test_what_is_read_of_padding_differs_from_part_to_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All of it in training, that of sorted batches in validation, both in the test."""
+    encoded: list[tuple[str, list[list[int]]]] = []
 
-    def evaluate(
-        model: nn.Module, reviews: Tokens, batches: Sequence[Tensor] | None = None
-    ) -> tuple[float, float, Tensor]:
-        if batches and len(batches[0]) > 1:
-            tested.append((reviews, [batch.tolist() for batch in batches]))
-        return 0.0, 0.5, torch.zeros(len(reviews.labels))
+    def look(encoder: nn.Module, ids: list[list[int]], part: str, *_: Any) -> States:
+        encoded.append((part, ids))
+        starts = torch.tensor([0, *map(len, ids)]).cumsum(0)
+        return States(torch.zeros(int(starts[-1]), 384).half(), starts, 0.0, False)
 
-    monkeypatch.setattr(padding_study, "fit", lambda *_, **__: ({"losses": [0.0]}, {}))
-    monkeypatch.setattr(padding_study, "evaluate_epoch", evaluate)
+    monkeypatch.setattr(padding_study, "encode", look)
     padding(Padding(PADDED, short=40, watched=5), Checkpoint())
-    (reviews, batches), (_, again) = tested
-    assert batches == again and not reviews.masked
-    assert sorted(i for batch in batches for i in batch) == list(range(24))
+    first, then = dict(encoded[:3]), encoded[3:]
+    assert sorted(first) == ["test", "train", "valid"]
+    whole = {
+        part: filled(rows, [PADDED.max_tokens] * len(rows))
+        for part, rows in first.items()
+    }
+    in_batches = {
+        part: filled(rows, batch_lengths(rows)) for part, rows in first.items()
+    }
+    assert then == [
+        ("train", whole["train"]),
+        ("valid", in_batches["valid"]),
+        ("test", in_batches["test"]),
+        ("test", whole["test"]),
+    ]
 
-    def amount(batches: Sequence[Any]) -> float:
-        lengths = [reviews.lengths[batch] for batch in batches]
-        return float(sum((of.max() - of).sum() for of in lengths))
 
-    assert amount(batches) > 3 * amount(sorted_batches(reviews.lengths, 4))
+def test_reviews_are_filled_with_padding() -> None:
+    rows = [[101, 7, 102], [101, 102]]
+    assert filled(rows, [3, 4]) == [[101, 7, 102], [101, 102, 0, 0]]
+
+
+def test_reviews_in_sorted_batches_are_as_long_as_the_longest() -> None:
+    rows = [[1] * n for n in (5, 2, 9, 3, 4)]
+    assert batch_lengths(rows, 2) == [5, 3, 9, 3, 5]
+    assert batch_lengths(rows) == [9] * 5
 
 
 def test_where_there_is_no_padding_both_ways_are_the_same(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """To the bit: of reviews that are all as long."""
+    """To the bit: of reviews that all have as many tokens as are read."""
 
     def imdb(split: str) -> Reviews:
         labels = torch.arange(24) % 2
@@ -190,7 +212,7 @@ def test_where_there_is_no_padding_both_ways_are_the_same(
 
     monkeypatch.setattr(data, "imdb", imdb)
     monkeypatch.setattr(hw2, "RECORDS", tmp_path)
-    recipe = replace(PADDED, seeds=1)
+    recipe = replace(PADDED, seeds=1, max_tokens=5)
     found = padding(Padding(recipe, short=40, watched=5), Checkpoint()).predictions
     assert torch.equal(found["masked"], found["sorted"])
     for what in ("losses", "correct", "valid_loss"):
