@@ -248,7 +248,7 @@ def make(folder: Path, experiment: Experiment, config: Any) -> Run:
         "metrics": outcome.metrics,
     }
     files = {
-        "run.json": json.dumps(about, indent=1).encode() + b"\n",
+        "run.json": f"{_written(about)}\n".encode(),
         "predictions.safetensors": _packed(outcome.predictions),
     }
     if outcome.weights:
@@ -306,6 +306,23 @@ def _tampered(folder: Path, why: str) -> TamperedRecord:
         f"{folder} is not as it was recorded: {why}. Get it back from git, or delete "
         "it to have it made again"
     )
+
+
+def _written(value: Any, margin: str = "") -> str:
+    """JSON, of which each object and each list that is short stands in one line."""
+    line = json.dumps(value)
+    if len(margin + line) < 110 or not isinstance(value, dict | list):
+        return line
+    inner = margin + " "
+    if isinstance(value, list):
+        items = [_written(item, inner) for item in value]
+    else:
+        items = [
+            f"{json.dumps(name)}: {_written(item, inner)}"
+            for name, item in value.items()
+        ]
+    first, last = "{}" if isinstance(value, dict) else "[]"
+    return f",\n{inner}".join(items).join((f"{first}\n{inner}", f"\n{margin}{last}"))
 
 
 def _packed(tensors: Tensors) -> bytes:

@@ -1,5 +1,6 @@
 """Records are whole or not at all, never stale, never edited; what stops goes on."""
 
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import nbformat
 import pytest
 import torch
 from filelock import FileLock
+from hypothesis import given
+from hypothesis import strategies as st
 from nbclient import NotebookClient
 
 import toy
@@ -323,7 +326,7 @@ def test_swapped_weights_are_refused(folder: Path) -> None:
         ("predictions.safetensors", lambda c: c[:20], "it can't be read"),
         ("run.json", lambda c: c.replace(b'"date"', b'"day"'), "it can't be read"),
         ("run.json", lambda c: c.replace(b'"key"', b'"kay"'), "it can't be read"),
-        ("run.json", lambda c: c.replace(b": 0.5\n", b": 9.5\n"), "tolerance=9.5"),
+        ("run.json", lambda c: c.replace(b": 0.5}}", b": 9.5}}"), "tolerance=9.5"),
     ],
 )
 def test_edits_with_a_corrected_checksum_are_refused(
@@ -440,3 +443,31 @@ def test_a_checkpoint_is_due_after_the_interval(
         now[0] += 1
         assert checkpoint.due()
         checkpoint.save("a", {})
+
+
+# What a person reads of it
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda of: st.lists(of) | st.dictionaries(st.text(), of),
+)
+
+
+@given(JSON)
+def test_what_is_written_reads_as_it_was(value: Any) -> None:
+    assert json.loads(records._written(value)) == value
+
+
+def test_only_what_is_short_stands_in_one_line() -> None:
+    short, long = {"a": [1, 2], "b": None}, {"x" * 60: 1, "y" * 60: [2]}
+    assert records._written({"short": short, "long": [long]}).splitlines() == [
+        "{",
+        ' "short": {"a": [1, 2], "b": null},',
+        ' "long": [',
+        "  {",
+        f'   "{"x" * 60}": 1,',
+        f'   "{"y" * 60}": [2]',
+        "  }",
+        " ]",
+        "}",
+    ]
