@@ -134,7 +134,7 @@ def padding(run: Run) -> Markdown:
     for name, way in (
         ("masked in training and test", "masked"),
         ("read in training; test sorted by length", "sorted"),
-        ("read in training; test in random order", "padded"),
+        ("read in training; test padded to the limit", "padded"),
     ):
         correct = is_correct(run.predictions[way], labels)
         accuracies = (f"{of.double().mean():.1%}" for of in correct)

@@ -168,3 +168,12 @@ def padding_fractions(lengths: Tensor, limit: int, size: int) -> tuple[float, fl
     batches = [tokens[batch] for batch in sorted_batches(tokens, size)]
     read = sum(len(of) * of.max().item() for of in batches)
     return 1 - tokens.mean().item() / limit, 1 - tokens.sum().item() / read
+
+
+def reaches(lengths: Tensor, recipe: Config) -> float:
+    """The probability that the longest review of a random batch reaches the limit.
+
+    ``lengths`` (N,) are the numbers of tokens of the reviews to draw from.
+    """
+    below = (lengths < recipe.max_tokens).double().mean().item()
+    return 1 - below**recipe.batch

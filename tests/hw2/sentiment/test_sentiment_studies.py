@@ -26,6 +26,7 @@ from hw2.sentiment.padding import (
     padding,
     padding_fractions,
     padding_score,
+    reaches,
     short_reviews,
     with_padding,
 )
@@ -249,6 +250,12 @@ def test_how_much_of_what_is_read_is_padding() -> None:
     # 32 places hold 17 tokens; sorted in pairs, (1, 3) and (5, 8), 22 places do.
     found = padding_fractions(lengths, limit=8, size=2)
     assert found == pytest.approx((15 / 32, 5 / 22))
+
+
+def test_how_often_a_batch_reaches_the_limit() -> None:
+    lengths, recipe = torch.tensor([5, 9, 512, 600]), replace(SMALL, batch=3)
+    assert reaches(lengths, replace(recipe, max_tokens=512)) == 1 - 1 / 8
+    assert reaches(lengths, replace(recipe, max_tokens=5)) == 1
 
 
 def test_padding_that_is_added_is_read() -> None:
