@@ -322,7 +322,8 @@ def _written(value: Any, margin: str = "") -> str:
             for name, item in value.items()
         ]
     first, last = "{}" if isinstance(value, dict) else "[]"
-    return f",\n{inner}".join(items).join((f"{first}\n{inner}", f"\n{margin}{last}"))
+    body = f",\n{inner}".join(items)
+    return f"{first}\n{inner}{body}\n{margin}{last}"
 
 
 def _packed(tensors: Tensors) -> bytes:
