@@ -56,7 +56,7 @@ def test_the_recipes_train_what_they_are_named_for() -> None:
     assert sizes == {(17_500, 7_500, 25_000)}
 
 
-RECIPES = (*sentiment.RUNS.values(), *sentiment.LARGE.values(), PADDING.recipe)
+RECIPES = (*sentiment.RUNS.values(), *sentiment.LARGE.values())
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -112,8 +112,15 @@ HEADS = {"gru": "GRU", "cnn": "convolution"}
 
 def test_padding_is_read_in_batches_of_any_length() -> None:
     recipe = PADDING.recipe
-    assert not recipe.by_length and replace(recipe, by_length=True) == NOTEBOOK
+    assert not recipe.by_length
+    reading = ("by_length", "batch", *PARTS)
+    assert replace(recipe, **{of: getattr(NOTEBOOK, of) for of in reading}) == NOTEBOOK
     assert 0 < PADDING.short < recipe.max_tokens
+
+
+def test_the_study_of_padding_takes_about_as_many_steps_as_the_notebook() -> None:
+    steps = [of.train_size / of.batch for of in (PADDING.recipe, NOTEBOOK)]
+    assert steps[0] == pytest.approx(steps[1], rel=0.2)
 
 
 def test_the_speed_is_that_of_the_same_reviews() -> None:
