@@ -181,7 +181,7 @@ def results(models: Sequence[Result]) -> Markdown:
         name = f"`{of.name}`"
         rows.append((name, accuracy, interval, p, *parameters, minutes, place))
     header = ["run", "accuracy", "interval", "p", "trained", "total", "minutes", "on"]
-    return table(header, rows, "lrrrrrrl", [10, 9, 15, 10, 10, 11, 8, 7])
+    return table(header, rows, "lrrrrrrl", [10, 9, 17, 10, 10, 11, 8, 7])
 
 
 def undecided(models: Sequence[Result], level: float) -> str:
