@@ -52,11 +52,9 @@ def test_the_recipes_train_what_they_are_named_for() -> None:
     assert Config(seeds=3) == NOTEBOOK
     assert FROZEN.rank == 0 < FINETUNED.rank
     assert {of.seeds for of in sentiment.RUNS.values()} == {3}
-    sizes = {tuple(getattr(of, part) for part in PARTS) for of in RECIPES}
+    recipes = (*sentiment.RUNS.values(), *sentiment.LARGE.values())
+    sizes = {tuple(getattr(of, part) for part in PARTS) for of in recipes}
     assert sizes == {(17_500, 7_500, 25_000)}
-
-
-RECIPES = (*sentiment.RUNS.values(), *sentiment.LARGE.values())
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -119,7 +117,9 @@ def test_padding_is_read_in_batches_of_any_length() -> None:
 
 
 def test_the_study_of_padding_takes_about_as_many_steps_as_the_notebook() -> None:
-    steps = [of.train_size / of.batch for of in (PADDING.recipe, NOTEBOOK)]
+    recipe = PADDING.recipe
+    assert tuple(getattr(recipe, part) for part in PARTS) == (5_000, 1_000, 2_000)
+    steps = [of.train_size / of.batch for of in (recipe, NOTEBOOK)]
     assert steps[0] == pytest.approx(steps[1], rel=0.2)
 
 
