@@ -36,7 +36,7 @@ def answers(book: Path) -> list[dict[str, Any]]:
     for formula in main.select("math"):
         tex = formula.select_one("annotation")
         formula.replace_with(f"${tex.text if tex else formula.text}$")
-    links = [str(link["href"]) for link in main.select("p a[href], td a[href]")]
+    links = [str(link["href"]) for link in main.select("td a[href]")]
     page_of = _pages(book / "report.pdf", links)
     entries = []
     for heading in main.select("h2"):

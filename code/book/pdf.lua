@@ -1,6 +1,149 @@
--- The PDF leaves out the code that the HTML book folds: imports and the drawing of
--- figures. What it shows is left, and all of it is in the notebooks.
-function CodeBlock(block)
+-- Makes the hand-in of the book: what its PDF has that its pages have not, and the other
+-- way round. It runs before references are resolved, for Quarto and for `portable`.
+
+local function tex(text) return pandoc.RawInline("latex", text) end
+local function raw(text) return pandoc.RawBlock("latex", text) end
+local function in_latex(text)  -- with every character that is special escaped
+  return (pandoc.write(pandoc.Pandoc({ pandoc.Plain({ pandoc.Str(text) }) }), "latex"))
+end
+
+-- What only the HTML book shows must not be counted by what follows.
+local function drop_html(div)
+  local shown = div.attributes["when-format"] == "html"
+  if div.classes:includes("content-visible") and shown then return {} end
+end
+
+-- Page 1 begins with a block of the title and of the fields of `_variables.yml`, which
+-- index.qmd has in a Div of class `cover`, each in a Span of its class. Name, NetID and
+-- page number stand at the head of every page.
+local function cover(div, title)
+  local fields = {}
+  div:walk({ Span = function(span)
+    fields[span.classes[1]] = in_latex(pandoc.utils.stringify(span))
+  end })
+  local setup = ("\\hypersetup{pdfauthor={AUTHOR},pdfsubject={COURSE, HOMEWORK}}"
+    .. "\\ihead{AUTHOR (NETID)}\\chead{COURSE, HOMEWORK}"
+    .. "\\coverpage{TITLE}{COURSE, HOMEWORK, due DUE}{AUTHOR (NETID)}{COLLABORATORS}")
+  fields.title = in_latex(pandoc.utils.stringify(title))
+  return raw((setup:gsub("%u%u%u+", function(name) return fields[name:lower()] end)))
+end
+
+-- Code -----------------------------------------------------------------------------------
+
+-- What the HTML book folds is left out: imports and the drawing of figures. A listing may
+-- be broken over two pages at a blank line, where at least four lines stand on each side.
+local LEAST = 4
+
+local function pieces(text)
+  local found = pandoc.List()
+  for part in (text .. "\n\n"):gmatch("(.-)\n\n+") do found:insert(part) end
+  local function lines(part) return select(2, part:gsub("\n", "")) + 1 end
+  local index = 1
+  while index < #found do
+    local last = index + 1 == #found and lines(found[index + 1]) < LEAST
+    if lines(found[index]) < LEAST or last then
+      found[index] = found[index] .. "\n\n" .. found:remove(index + 1)
+    else
+      index = index + 1
+    end
+  end
+  return found
+end
+
+local function code(block)
   local folded = block.attributes["code-fold"]
   if block.classes:includes("cell-code") and folded == "true" then return {} end
+  local blocks = pandoc.Blocks({ raw("\\begin{listing}") })
+  for index, part in ipairs(pieces(block.text)) do
+    if index > 1 then blocks:insert(raw("\\listingbreak")) end
+    blocks:insert(pandoc.CodeBlock(part, block.attr))
+  end
+  blocks:insert(raw("\\end{listing}"))
+  return blocks
+end
+
+-- Runs -----------------------------------------------------------------------------------
+
+-- The lines under recorded results become one at the end of the chapter.
+local function with_runs(blocks, runs)
+  local result = pandoc.Blocks({})
+  local function finish()
+    if #runs > 0 then
+      local line = pandoc.Inlines({ pandoc.Str("Recorded runs of this chapter: ") })
+      for index, name in ipairs(runs) do
+        if index > 1 then line:insert(pandoc.Str(", ")) end
+        line:insert(pandoc.Code(name))
+      end
+      line:extend({ pandoc.Str(" ("),
+        pandoc.Cite({ pandoc.Str("@tbl-records") }, { pandoc.Citation("tbl-records", "AuthorInText") }),
+        pandoc.Str(").") })
+      result:extend({ raw("\\runsofchapter"), pandoc.Para(line) })
+    end
+    runs = pandoc.List()
+  end
+  local function note(span)
+    if not span.classes:includes("record") then return end
+    span:walk({ Code = function(name)
+      if not runs:includes(name.text) then runs:insert(name.text) end
+    end })
+    return {}
+  end
+  for _, block in ipairs(blocks) do
+    if block.t == "Header" and block.level == 1 then finish() end
+    if block.t == "Div" and block.classes:includes("chapter") then
+      block.content = with_runs(block.content, pandoc.List())
+    else
+      block = block:walk({ Span = note })
+    end
+    result:insert(block)
+  end
+  finish()
+  return result
+end
+
+-- Answers --------------------------------------------------------------------------------
+
+-- Each link of the answers is followed by the page that it leads to.
+local function with_pages(block)
+  local function page(label) return tex("~(p.~\\pageref*{" .. label .. "})") end
+  local function cite(element)
+    local parts = pandoc.Inlines({ element })
+    local label = element.citations[1].id
+    if #element.citations == 1 and label:match("^%a+%-") then parts:insert(page(label)) end
+    return parts
+  end
+  local function link(element)
+    local label = element.target:match("%.qmd#(.+)$")
+    return label and pandoc.Inlines({ element, page(label) })
+  end
+  return block:walk({ Cite = cite, Link = link })
+end
+
+function Pandoc(doc)
+  doc = doc:walk({ Div = drop_html })
+  local title = doc.meta.title or "TITLE"
+  doc = doc:walk({
+    traverse = "topdown",
+    Div = function(div)
+      if div.classes:includes("cover") then return cover(div, title), false end
+    end,
+    CodeBlock = function(block) return code(block), false end,
+  })
+  doc.blocks = with_runs(doc.blocks, pandoc.List())
+  local chapter
+  doc = doc:walk({
+    traverse = "topdown",
+    Header = function(header)
+      if header.level > 1 then return end
+      chapter = header.identifier
+      if header.classes:includes("home") then return {}, false end
+      if not header.classes:includes("unnumbered") then
+        return { raw("\\clearpage"), header }, false
+      end
+    end,
+    Table = function(block)
+      if chapter == "answers-at-a-glance" then return with_pages(block), false end
+    end,
+  })
+  return doc
 end

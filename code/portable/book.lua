@@ -126,7 +126,7 @@ local function figure(div, body, caption)
   end
   local head = captioned("Figure", number, caption)
   if latex then
-    local inlines = pandoc.Inlines({ tex("\\begin{figure}[H]\\centering\n") })
+    local inlines = pandoc.Inlines({ tex("\\begin{figure}[!htb]\\centering\n") })
     for index, cell in ipairs(cells) do
       inlines:insert(tex(string.format(
         "\\begin{minipage}[t]{%.3f\\linewidth}\\centering\n", 0.99 / columns)))
@@ -340,20 +340,7 @@ local function file_link(element)
   return element
 end
 
--- A string in a formula comes with its punctuation escaped, which TeX would swallow.
-local function math_error(element)
-  if element.text:match("\\[.-]") then
-    fail("a formula holds a string that is not supported: " .. element.text)
-  end
-end
-
-local function raw_error(element)
-  if element.text:match("^<!%-%-") then return {} end
-  fail("raw " .. element.format .. " is not supported: " .. element.text:match("[^\n]*"))
-end
-
 function Pandoc(doc)
-  doc = doc:walk({ RawBlock = raw_error, RawInline = raw_error, Math = math_error })
   doc = doc:walk({
     traverse = "topdown",
     Header = header,

@@ -23,7 +23,7 @@ from portable.pandoc import PandocError, pandoc
 from portable.pdf import write_pdf
 from portable.project import Project, read_project
 
-LUA = Path(__file__).parent / "book.lua"
+CHECK, NUMBERS = (Path(__file__).parent / name for name in ("check.lua", "book.lua"))
 FENCE = ":" * 16  # longer than any in a chapter
 FORMATS = ("html", "pdf", "notebooks")
 
@@ -87,7 +87,8 @@ def _write(
         common.append(f"--bibliography={path}")
 
     def arguments(name: str) -> list[str]:
-        filters = (*(project.root / path for path in project.filters(name)), LUA)
+        own = (project.root / path for path in project.filters(name))
+        filters = (CHECK, *own, NUMBERS)
         return [
             "--from=markdown-implicit_figures",
             *(f"--lua-filter={path}" for path in filters),

@@ -39,17 +39,14 @@ def write_pdf(
     variables: dict[str, Any] = {
         key: options[key] for key in PANDOC_VARIABLES if key in options
     }
-    book = project.book
-    variables |= {
-        key: book[key] for key in ("title", "subtitle", "author", "date") if key in book
-    }
     tex = pandoc(
         [
             *arguments,
+            f"--metadata=title={project.book['title']}",
             "--to=latex",
             "--standalone",
             "--number-sections",
-            "--toc",
+            *(["--toc"] if options.get("toc", True) else []),
             f"--toc-depth={options.get('toc-depth', 2)}",
             "--top-level-division=chapter",
             f"--include-in-header={header}",

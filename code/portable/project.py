@@ -69,7 +69,7 @@ FIXED = {
     ("format", "html", "html-math-method"): "mathml",
     ("format", "html", "fig-format"): "svg",
     ("format", "pdf", "fig-format"): "pdf",
-    ("format", "pdf", "fig-pos"): "H",
+    ("format", "pdf", "fig-pos"): "!htb",
 }
 
 SHORTCODE = re.compile(r"\{\{<\s*(.*?)\s*>\}\}")

@@ -1,0 +1,24 @@
+-- Stops at what the sources of a book may not have. It runs before the project's filters,
+-- which may.
+
+local errors = {}
+
+-- A string in a formula comes with its punctuation escaped, which TeX would swallow.
+local function formula(element)
+  if element.text:match("\\[.-]") then
+    table.insert(errors, "a formula holds a string that is not supported: " .. element.text)
+  end
+end
+
+local function raw(element)
+  if element.text:match("^<!%-%-") then return {} end
+  local line = element.text:match("[^\n]*")
+  table.insert(errors, "raw " .. element.format .. " is not supported: " .. line)
+end
+
+function Pandoc(doc)
+  doc = doc:walk({ RawBlock = raw, RawInline = raw, Math = formula })
+  for _, message in ipairs(errors) do io.stderr:write("[ERROR] " .. message .. "\n") end
+  if #errors > 0 then os.exit(1) end
+  return doc
+end
