@@ -7,9 +7,10 @@ import math
 import textwrap
 from collections.abc import Iterable, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsFloat
 
 import matplotlib.pyplot as plt
+import mpmath
 from cycler import cycler
 from IPython.display import Markdown
 
@@ -31,12 +32,19 @@ STYLE = {
     "figure.figsize": (6.0, 3.2),  # inches; the text of the PDF is 6.3 wide
     "figure.constrained_layout.use": True,
     "figure.facecolor": "white",
-    "font.family": "sans-serif",
+    # The family of the PDF's text and formulas, which matplotlib brings along.
+    "font.family": "cmr10",
+    "mathtext.fontset": "cm",
+    "axes.formatter.use_mathtext": True,
     "font.size": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
     "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN, RED, PURPLE, GREY]),
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "#e5e5e5",
     "grid.linewidth": 0.6,
     "legend.frameon": False,
@@ -128,6 +136,15 @@ def signed(number: float, digits: int = 2) -> str:
     return f"{number:+.{digits}f}".replace("-", "−")
 
 
+def scientific(number: SupportsFloat) -> str:
+    """Three digits of a number of any size, as a formula."""
+    with mpmath.workdps(30):
+        rounded = +mpmath.mpf(number)
+    text = mpmath.nstr(rounded, 3, strip_zeros=False, min_fixed=-3, max_fixed=3)
+    mantissa, _, exponent = text.partition("e")
+    return f"${mantissa}" + (rf" \cdot 10^{{{int(exponent)}}}$" if exponent else "$")
+
+
 def compared(value: float, other: float) -> str:
     """Where a value is, seen from another one."""
     return "above" if value > other else "below" if value < other else "equal to"
@@ -155,11 +172,10 @@ def seeds(run: "Run") -> str:
 
 
 def note(*runs: "Run") -> Markdown:
-    """The lines under what is shown of runs: which, when, where, how long."""
+    """The line under what is shown of runs: which, when, with which seeds."""
     return Markdown(
         " ".join(
-            f"[*Run `{run.name}` of {run.date}: {run.hardware}, {seeds(run)}, "
-            f"{run.seconds:.0f} s, @tbl-records.*]{{.record}}"
+            f"[*Run `{run.name}` of {run.date}, {seeds(run)}, @tbl-records.*]{{.record}}"
             for run in runs
         )
     )

@@ -14,6 +14,7 @@ from matplotlib.patches import Rectangle
 
 from hw2.attention import base_tokens, self_attention
 from hw2.exhibits import attention, linear_attention, recurrence
+from hw2.figures import scientific
 from hw2.recurrence import run
 from hw2.scaling import faster_from, fastest, ratios
 from recorded import Tensors
@@ -78,7 +79,7 @@ def test_numbers_of_any_size() -> None:
         (1e-5, r"$1.00 \cdot 10^{-5}$"),
         (mpmath.mpf(10) ** -4321 * 7, r"$7.00 \cdot 10^{-4321}$"),
     ):
-        assert attention.scientific(number) == text
+        assert scientific(number) == text
 
 
 def test_the_network_has_the_weights_of_the_assignment() -> None:
@@ -108,7 +109,7 @@ def test_weights_are_written_in_their_cells() -> None:
     for ax, matrix in zip(figure.axes, weights, strict=True):
         written = {text.get_position(): text.get_text() for text in ax.texts}
         for (i, j), weight in np.ndenumerate(matrix):
-            assert written[(j, i)] == attention.scientific(float(weight))
+            assert written[(j, i)] == scientific(float(weight))
         np.testing.assert_array_equal(ax.images[0].get_array(), matrix)
 
 

@@ -1,23 +1,13 @@
-"""The longer figures of chapter 2, and its numbers."""
+"""The longer figures of chapter 2."""
 
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
-import mpmath
 import numpy as np
 from matplotlib.figure import Figure
 
 from hw2.attention import Array
-from hw2.figures import BLUE, GREEN, GREY, ORANGE
-
-
-def scientific(number: mpmath.mpf | float) -> str:
-    """Three digits of a number of any size, as a formula."""
-    with mpmath.workdps(30):
-        number = +mpmath.mpf(number)
-    text = mpmath.nstr(number, 3, strip_zeros=False, min_fixed=-3, max_fixed=3)
-    mantissa, _, exponent = text.partition("e")
-    return f"${mantissa}" + (rf" \cdot 10^{{{int(exponent)}}}$" if exponent else "$")
+from hw2.figures import BLUE, GREEN, GREY, ORANGE, scientific
 
 
 def weight_maps(norms: Sequence[float], weights: Sequence[Array]) -> Figure:
