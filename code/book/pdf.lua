@@ -30,7 +30,8 @@ end
 
 -- Code -----------------------------------------------------------------------------------
 
--- What the HTML book folds is left out: imports and the drawing of figures. A listing may
+-- What the HTML book folds, or can fold, is left out, as imports and the drawing of
+-- figures. A listing may
 -- be broken over two pages at a blank line, where at least four lines stand on each side.
 local LEAST = 4
 
@@ -51,8 +52,8 @@ local function pieces(text)
 end
 
 local function code(block)
-  local folded = block.attributes["code-fold"]
-  if block.classes:includes("cell-code") and folded == "true" then return {} end
+  local folded = (block.attributes["code-fold"] or "false") ~= "false"
+  if block.classes:includes("cell-code") and folded then return {} end
   local blocks = pandoc.Blocks({ raw("\\begin{listing}") })
   for index, part in ipairs(pieces(block.text)) do
     if index > 1 then blocks:insert(raw("\\listingbreak")) end

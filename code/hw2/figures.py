@@ -3,6 +3,7 @@ code, numbers, and the line that says which run they are from."""
 
 import ast
 import inspect
+import logging
 import math
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -59,6 +60,8 @@ STYLE = {
 
 def use_style() -> None:
     """Set the book's matplotlib style for the running kernel."""
+    # Its date, of 1904, is complained of whenever the font is put into a figure.
+    logging.getLogger("fontTools").setLevel(logging.ERROR)
     plt.style.use(STYLE)
 
 

@@ -35,7 +35,8 @@ def _cell(source: str, piece: Piece, cell: NotebookNode, figures: Path) -> str:
         fold = ""
         if options.get("code-fold"):
             summary = _attribute(options.get("code-summary", "Code"))
-            fold = f'code-fold="true" code-summary="{summary}"'
+            shown = "show" if options["code-fold"] == "show" else "true"
+            fold = f'code-fold="{shown}" code-summary="{summary}"'
         parts.append(_code(piece.text, "python cell-code", fold))
     if options.get("output", True):
         parts += _outputs(source, piece, cell, figures)

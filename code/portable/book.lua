@@ -231,14 +231,16 @@ local function proof(div)
 end
 
 local function code(block)
-  local summary = block.attributes["code-fold"] and block.attributes["code-summary"]
+  local fold = block.attributes["code-fold"]
+  local summary = fold and block.attributes["code-summary"]
   block.attributes = {}
   -- In LaTeX only code without a class stands on the page's own ground.
   if latex and block.classes:includes("output") then block.classes = {} end
   if latex or not summary then return block end
   return {
     pandoc.RawBlock("html",
-      "<details class=\"code-fold\"><summary>" .. summary .. "</summary>"),
+      "<details class=\"code-fold\"" .. (fold == "show" and " open" or "") .. "><summary>"
+        .. summary .. "</summary>"),
     block,
     pandoc.RawBlock("html", "</details>"),
   }

@@ -21,7 +21,7 @@ OPTIONS: dict[str, type | tuple[type, ...]] = {
     "output": bool,
     "include": bool,
     "warning": bool,
-    "code-fold": bool,
+    "code-fold": (bool, str),
     "code-summary": str,
     "layout-ncol": int,
 }
@@ -127,6 +127,11 @@ def _cell(body: list[str], source: str, start: int) -> Piece:
             )
         if key[1] in options and not isinstance(options[key[1]], OPTIONS[key[1]]):
             raise RenderError(f"{here}: {key[1]} is {options[key[1]]!r}")
+        if options.get("code-fold") not in (None, True, False, "show"):
+            raise RenderError(
+                f"{here}: code-fold is {options['code-fold']!r}, expected true, false "
+                "or show"
+            )
     label = str(options.get("label", ""))
     for prefix in ("fig", "tbl"):
         if label.startswith(f"{prefix}-") != (f"{prefix}-cap" in options):

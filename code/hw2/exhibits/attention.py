@@ -42,13 +42,13 @@ def mixtures(
     """
     fig, axes = plt.subplots(2, 2, figsize=(6.0, 4.2), sharex=True, sharey="row")
     palette = (BLUE, ORANGE, GREEN)  # of the tokens
-    for column, (i, order) in enumerate(((0, [0, 2, 1]), (1, [1, 0, 2]))):
-        above, below = axes[:, column]
-        colours, names = [palette[j] for j in order], [f"$x_{j + 1}$" for j in order]
-        above.stackplot(norms, weights[:, i, order].T, colors=colours, labels=names)
+    for i, (above, below) in enumerate(axes.T):
+        above.stackplot(norms, weights[:, i].T, colors=palette)
+        for j, middle in enumerate(weights[0, i].cumsum() - weights[0, i] / 2):
+            name = {"s": f"$x_{j + 1}$", "color": "white", "va": "center"}
+            above.text(norms[0] + 0.05 * norms[-1], middle, **name)
         above.set(title=f"output $y_{i + 1}$", ylim=(0, 1))
         above.grid(False)
-        above.legend(loc="lower right", framealpha=0.9, frameon=True)
         below.plot(norms, to_token[:, i], color=palette[i], label=f"to $x_{i + 1}$")
         below.plot(norms, to_mean[:, i], color=GREY, label=r"to $\bar{x}$")
         for ax in (above, below):

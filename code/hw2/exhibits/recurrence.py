@@ -50,7 +50,7 @@ def unrolled(
 
     ``parts[k - 1]`` holds what the input x_k contributes to h_1, ..., h_T.
     """
-    fig, ax = plt.subplots(figsize=(6.2, 4.3))
+    fig, ax = plt.subplots(figsize=(5.2, 3.6))
     rows = [-0.75 - 0.36 * k for k in range(1, len(inputs) + 1)]
     for t, (x_t, h_t, y_t) in enumerate(zip(inputs, hidden, outputs, strict=True), 1):
         left = 1.4 * t
@@ -65,7 +65,7 @@ def unrolled(
         for part, y in zip(parts[:t], rows[:t], strict=True):
             colour = BLUE if part[t - 1] > 0 else ORANGE
             ax.text(left, y, f"${part[t - 1]:+}$", ha="center", color=colour)
-        ax.text(left, -3.5, f"${h_t}$", ha="center", fontweight="bold")
+        ax.text(left, -3.5, f"${h_t}$", ha="center")
     for name, height in (("$x_t$", 0), ("$h_t$", 1.3), ("$y_t$", 2.6)):
         ax.text(0.75, height, name, ha="right", va="center")
     for k, y in enumerate(rows, 1):
