@@ -23,7 +23,7 @@ LINEAR: Product = (Q, "(", K, V, ")", "=", Q, FORMED[1], "=", Y)
 
 def bracketings(T: int = 12, d: int = 2, d_v: int = 3) -> Figure:
     """Both orders of multiplication, their matrices drawn to scale."""
-    fig, axes = plt.subplots(2, 1, figsize=(6.2, 3.9))
+    fig, axes = plt.subplots(2, 1, figsize=(5.2, 3.4))
     titles = (
         r"quadratic, $(Q K^\top)\, V$, forms a $T \times T$ matrix:",
         r"linear, $Q\, (K^\top V)$, forms a $d \times d_v$ matrix:",

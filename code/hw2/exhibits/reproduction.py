@@ -16,15 +16,23 @@ PACKAGES = ("torch", "torchvision", "transformers", "datasets", "sympy", "matplo
 
 
 def records(runs: Iterable[Run]) -> Markdown:
-    """When and on what each run was made, its scores, and how to make it again."""
+    """When, on what and with which seeds each run was made, and its first score."""
     rows = []
     for run in runs:
-        scores = (f"{name} {score.value:.4f}" for name, score in run.scores.items())
-        made = f"{run.date}, {run.hardware}, {seeds(run)}, {run.seconds:.0f} s"
-        again = f"`make reproduce RUN={run.name}`"
-        rows.append([f"`{run.name}`", made, ", ".join(scores), again])
-    header = ["Run", "Made", "Scores", "To make it again"]
-    return table(header, rows, "llll", [12, 19, 24, 24])
+        name, score = next(iter(run.scores.items()))
+        made = (run.date, run.hardware, seeds(run), f"{run.seconds:,.0f}")
+        rows.append([f"`{run.name}`", *made, f"{name} {score.value:.4f}"])
+    header = ["Run", "Date", "Machine", "Seeds", "Seconds", "First score"]
+    return table(header, rows, "llllrl")
+
+
+def scores(runs: Iterable[Run]) -> Markdown:
+    """Every score of each run."""
+    rows = (
+        [f"`{run.name}`", listed(f"{name} {of.value:.4f}" for name, of in run.scores.items())]
+        for run in runs
+    )
+    return table(["Run", "Scores"], rows, "ll", [12, 40])
 
 
 def provenance(runs: Iterable[Run]) -> Markdown:
