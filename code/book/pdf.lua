@@ -4,7 +4,8 @@
 local function tex(text) return pandoc.RawInline("latex", text) end
 local function raw(text) return pandoc.RawBlock("latex", text) end
 local function in_latex(text)  -- with every character that is special escaped
-  return (pandoc.write(pandoc.Pandoc({ pandoc.Plain({ pandoc.Str(text) }) }), "latex"))
+  local document = pandoc.Pandoc({ pandoc.Plain({ pandoc.Str(text) }) })
+  return (pandoc.write(document, "latex", { wrap_text = "none" }))
 end
 
 -- What only the HTML book shows must not be counted by what follows.
@@ -122,7 +123,7 @@ end
 
 function Pandoc(doc)
   doc = doc:walk({ Div = drop_html })
-  local title = doc.meta.title or "TITLE"
+  local title = doc.meta.title
   doc = doc:walk({
     traverse = "topdown",
     Div = function(div)

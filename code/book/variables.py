@@ -91,6 +91,21 @@ def literal(text: str) -> str:
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(text.split()))
 
 
+def cover(variables: Variables) -> str:
+    """Markdown of a sentence with all fields, each in a span of its name.
+
+    It stands in a block of class ``cover``, from which pdf.lua makes the head of the
+    first page, and of every page.
+    """
+    fields = {name: getattr(variables, name) for name in FIELDS}
+    fields["collaborators"] = ", ".join(variables.collaborators) or "none"
+    shown = {name: f"[{literal(text)}]{{.{name}}}" for name, text in fields.items()}
+    return (
+        "::: {{.cover}}\n{course}, {homework}, due {due}. Submitted by {author} "
+        "({netid}). Collaborators: {collaborators}.\n:::".format(**shown)
+    )
+
+
 def placeholders(variables: Variables) -> list[str]:
     """A line for each field that is empty or still that of the template."""
     lines = []

@@ -1,6 +1,6 @@
 """Renders the book where Quarto is not installed.
 
-It reads ``_quarto.yml``, ``_variables.yml`` and the ``.qmd`` files, runs their cells,
+It reads ``_quarto.yml`` and the ``.qmd`` files, runs their cells,
 and writes what Quarto would: an HTML book, a PDF, and each chapter as an executed
 notebook. It supports the part of Quarto that the book uses and stops at anything else.
 """

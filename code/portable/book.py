@@ -40,7 +40,7 @@ def render(
     """
     project = read_project(root)
     output = output or project.output
-    chapters = [_read(project, source) for source in project.sources]
+    chapters = [read_chapter(root, source) for source in project.sources]
     with tempfile.TemporaryDirectory(prefix="portable-") as folder:
         build, out = Path(folder, "build"), Path(folder, "book")
         for path in (build / "figures", out / "notebooks"):
@@ -70,18 +70,11 @@ def render(
     return project
 
 
-def _read(project: Project, source: str) -> list[Piece]:
-    pieces = read_chapter(project.root, source)
-    for piece in pieces:
-        if piece.kind == "markdown":
-            piece.text = project.expand(piece.text, f"{source}:{piece.line}")
-    return pieces
-
-
 def _write(
     project: Project, markdown: str, formats: Collection[str], build: Path, out: Path
 ) -> None:
-    common = ["--metadata=link-citations", "--metadata=lang=en"]
+    common = ["--metadata=link-citations", f"--metadata=lang={project.language}"]
+    common.append(f"--metadata=keywords={', '.join(project.keywords)}")
     if "bibliography" in project.options:
         path = project.root / project.options["bibliography"]
         common.append(f"--bibliography={path}")

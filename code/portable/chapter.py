@@ -8,7 +8,6 @@ from typing import Any, Literal
 import yaml
 
 from portable import RenderError
-from portable.project import SHORTCODE
 
 # The cell options that are supported, with the type of their value.
 OPTIONS: dict[str, type | tuple[type, ...]] = {
@@ -28,6 +27,7 @@ OPTIONS: dict[str, type | tuple[type, ...]] = {
 THEOREMS = ("thm", "lem", "cor", "prp", "def", "exm")
 REFERENCES = ("fig", "tbl", "eq", "sec", *THEOREMS)
 
+SHORTCODE = re.compile(r"\{\{<.*?>\}\}")
 FENCE = re.compile(r"^(\s*)(`{3,}|~{3,})\s*(.*?)\s*$")
 DIV = re.compile(r"^\s*:{3,}\s*(.*?)\s*:*\s*$")
 INLINE = re.compile(r"`\{(\w+)\}\s+([^`]+)`")
@@ -164,8 +164,7 @@ def _check_prose(line: str, where: str, divs: list[int], number: int) -> None:
                 "character between them"
             )
     for match in SHORTCODE.finditer(line):
-        if not match[1].startswith("var "):
-            raise RenderError(f"{where}: shortcode {match[0]} is not supported")
+        raise RenderError(f"{where}: shortcode {match[0]} is not supported")
     if IMAGE.search(line):
         raise RenderError(f"{where}: an image from a file is not supported")
 

@@ -1,6 +1,5 @@
-"""Reads ``_quarto.yml`` and ``_variables.yml``."""
+"""Reads ``_quarto.yml``."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +19,13 @@ SCHEMA: dict[str, Any] = {
     },
     "book": {
         "title": None,
-        "subtitle": None,
-        "author": None,
-        "date": None,
         "output-file": None,
         "downloads": None,
         "chapters": None,
         "appendices": None,
     },
+    "lang": None,
+    "keywords": None,
     "bibliography": None,
     "jupyter": None,
     "format": {
@@ -72,8 +70,6 @@ FIXED = {
     ("format", "pdf", "fig-pos"): "!htb",
 }
 
-SHORTCODE = re.compile(r"\{\{<\s*(.*?)\s*>\}\}")
-
 
 @dataclass(frozen=True)
 class Project:
@@ -83,7 +79,14 @@ class Project:
     chapters: list[str]
     appendices: list[str]
     options: dict[str, Any]
-    variables: dict[str, Any]
+
+    @property
+    def language(self) -> str:
+        return str(self.options.get("lang", "en"))
+
+    @property
+    def keywords(self) -> list[str]:
+        return _listed(self.options.get("keywords"))
 
     @property
     def sources(self) -> list[str]:
@@ -123,26 +126,10 @@ class Project:
     def format(self, name: str) -> dict[str, Any]:
         return dict(self.options.get("format", {}).get(name) or {})
 
-    def expand(self, text: str, where: str) -> str:
-        """``text`` with its ``var`` shortcodes replaced; ``where`` is for the error."""
-
-        def value(match: re.Match[str]) -> str:
-            name, _, argument = match[1].partition(" ")
-            if name != "var":
-                raise RenderError(f"{where}: shortcode {match[0]} is not supported")
-            if argument not in self.variables:
-                raise RenderError(f"{where}: {argument} is not in _variables.yml")
-            return str(self.variables[argument])
-
-        return SHORTCODE.sub(value, text)
-
 
 def read_project(root: Path) -> Project:
     """The project in ``root``. Raises ``RenderError`` for what is not supported."""
     options = _read_yaml(root, "_quarto.yml", SCHEMA)
-    variables = {}
-    if (root / "_variables.yml").exists():
-        variables = _read_yaml(root, "_variables.yml", None)
     for path, expected in FIXED.items():
         value: Any = options
         for key in path:
@@ -158,7 +145,7 @@ def read_project(root: Path) -> Project:
             raise RenderError(f"_quarto.yml: chapter {chapter!r} is not a file's name")
         if not (root / chapter).is_file():
             raise RenderError(f"_quarto.yml: chapter {chapter} does not exist")
-    bare = Project(root, [], [], options, {})
+    bare = Project(root, [], [], options)
     for key, ending, files in (
         ("filters", ".lua", (*bare.filters("html"), *bare.filters("pdf"))),
         ("css", ".css", bare.styles),
@@ -173,11 +160,7 @@ def read_project(root: Path) -> Project:
                 )
     if "index.qmd" not in chapters:
         raise RenderError("_quarto.yml: a book needs index.qmd among its chapters")
-    project = Project(root, chapters, appendices, options, variables)
-    for key in ("title", "subtitle", "author", "date"):
-        if key in book:
-            book[key] = project.expand(str(book[key]), "_quarto.yml")
-    return project
+    return Project(root, chapters, appendices, options)
 
 
 def _listed(value: Any) -> list[Any]:
@@ -185,7 +168,7 @@ def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list) else [value] if value else []
 
 
-def _read_yaml(root: Path, name: str, schema: dict[str, Any] | None) -> dict[str, Any]:
+def _read_yaml(root: Path, name: str, schema: dict[str, Any]) -> dict[str, Any]:
     try:
         text = (root / name).read_text()
         node, data = yaml.compose(text), yaml.safe_load(text)
@@ -195,8 +178,7 @@ def _read_yaml(root: Path, name: str, schema: dict[str, Any] | None) -> dict[str
         raise RenderError(f"{name}: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict):
         raise RenderError(f"{name}: a mapping was expected")
-    if schema is not None:
-        _check(node, schema, name, "")
+    _check(node, schema, name, "")
     return data
 
 

@@ -8,6 +8,7 @@ import pytest
 from bs4 import Tag
 from pypdf import PdfReader
 
+from book.variables import read
 from conftest import (
     ROOT,
     bookmarks,
@@ -153,10 +154,13 @@ def test_the_pdf_is_whole(pdf: PdfReader, text: str) -> None:
 
 
 def test_the_student_is_named(book: Path, text: str) -> None:
-    variables = read_project(ROOT).variables
-    for key in ("author", "netid", "course", "collaborators"):
-        assert str(variables[key]) in text
-        assert str(variables[key]) in page(book / "index.html").get_text()
+    about = read(ROOT)
+    names = about.collaborators or ("Collaborators: none",)
+    for name in (about.author, about.netid, about.course, *names):
+        assert name in text
+        assert name in page(book / "index.html").get_text()
+    (author,) = page(book / "index.html").select("meta[name=author]")
+    assert author["content"] == about.author
 
 
 def test_no_heading_is_left_at_the_foot_of_a_page(book: Path, pdf: PdfReader) -> None:

@@ -8,9 +8,8 @@ import pytest
 
 from book.variables import FIELDS, Variables, literal, placeholders, read
 from conftest import ROOT
-from portable.chapter import INLINE
+from portable.chapter import INLINE, SHORTCODE
 from portable.pandoc import pandoc
-from portable.project import SHORTCODE
 
 GOOD = {
     "author": "Ada Lovelace",

@@ -29,7 +29,10 @@ def records(runs: Iterable[Run]) -> Markdown:
 def scores(runs: Iterable[Run]) -> Markdown:
     """Every score of each run."""
     rows = (
-        [f"`{run.name}`", listed(f"{name} {of.value:.4f}" for name, of in run.scores.items())]
+        [
+            f"`{run.name}`",
+            listed(f"{name} {of.value:.4f}" for name, of in run.scores.items()),
+        ]
         for run in runs
     )
     return table(["Run", "Scores"], rows, "ll", [12, 40])
