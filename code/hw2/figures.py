@@ -176,9 +176,8 @@ def seeds(run: "Run") -> str:
 
 def note(*runs: "Run") -> Markdown:
     """The line under what is shown of runs: which, when, with which seeds."""
-    return Markdown(
-        " ".join(
-            f"[*Run `{run.name}` of {run.date}, {seeds(run)}, @tbl-records.*]{{.record}}"
-            for run in runs
-        )
+    lines = (
+        f"[*Run `{run.name}` of {run.date}, {seeds(run)}, @tbl-records.*]{{.record}}"
+        for run in runs
     )
+    return Markdown(" ".join(lines))

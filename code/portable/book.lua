@@ -83,9 +83,11 @@ local function header(element)
     register(element.identifier, name, number)
   end
   if not latex then
-    local shown = (level == 1 and kind == "appendix") and ("Appendix " .. number) or number
+    local appendix = level == 1 and kind == "appendix"
+    local shown = appendix and ("Appendix " .. number) or number
+    local class = (level == 1 and not appendix) and "number chapter-number" or "number"
     element.content:insert(1, pandoc.Space())
-    element.content:insert(1, pandoc.Span(shown, { class = "number" }))
+    element.content:insert(1, pandoc.Span(shown, { class = class }))
   end
   return element
 end

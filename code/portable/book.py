@@ -17,6 +17,7 @@ from nbformat import NotebookNode
 from portable import RenderError
 from portable.assemble import assemble
 from portable.chapter import Piece, read_chapter
+from portable.date import fix_date
 from portable.execute import execute
 from portable.html import write_html
 from portable.pandoc import PandocError, pandoc
@@ -39,6 +40,7 @@ def render(
     there. Raises ``RenderError``.
     """
     project = read_project(root)
+    fix_date(root)
     output = output or project.output
     chapters = [read_chapter(root, source) for source in project.sources]
     with tempfile.TemporaryDirectory(prefix="portable-") as folder:

@@ -1,6 +1,5 @@
 """Runs a chapter's cells in one kernel and keeps what they gave."""
 
-import os
 import re
 import sys
 from pathlib import Path
@@ -68,8 +67,6 @@ def execute(root: Path, source: str, pieces: list[Piece]) -> NotebookNode:
         shutdown_kernel="immediate",  # it has nothing to save, and exits slowly
         resources={"metadata": {"path": str(root)}},
     )
-    # The same figure gets the same bytes at every render.
-    os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
     with client.setup_kernel():
         _value(client, SETUP)
         for index, (piece, cell) in enumerate(zip(pieces, notebook.cells, strict=True)):

@@ -102,15 +102,21 @@ def _identifiers(chapter: dict[str, Any]) -> Iterator[str]:
 
 
 def _title(chapter: dict[str, Any]) -> str:
-    """The text of a chapter's first heading."""
+    """The text of a chapter's first heading, without its number."""
     for element in _walk(chapter):
         if element["t"] == "Header":
-            words = []
-            for part in _walk(element["c"][2]):
-                words.append(part["c"] if part["t"] == "Str" else "")
-                words.append(" " if part["t"] == "Space" else "")
-            return "".join(words)
+            parts = [part for part in element["c"][2] if not _is_number(part)]
+            words = (
+                {"Str": part.get("c"), "Space": " "}.get(part["t"], "")
+                for part in _walk(parts)
+            )
+            return "".join(map(str, words)).strip()
     return ""
+
+
+def _is_number(part: dict[str, Any]) -> bool:
+    attributes = _attributes(part)
+    return bool(attributes and "chapter-number" in attributes[1])
 
 
 def _relink(chapter: dict[str, Any], page: str, homes: dict[str, str]) -> None:

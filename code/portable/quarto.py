@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from portable import RenderError
+from portable.date import fix_date
 
 OLDEST = (1, 5)
 
@@ -40,6 +41,7 @@ def render_with_quarto(root: Path) -> None:
 
     Raises ``RenderError`` where it fails or warns.
     """
+    fix_date(root)
     complaints = []
     with subprocess.Popen(
         ["quarto", "render"],
