@@ -1,5 +1,7 @@
 """``python -m hw2 record [NAME ...]``: make the records that are stale or missing.
 
+``python -m hw2 check [NAME ...]``: say which are stale, missing or edited; make none.
+
 ``python -m hw2 reproduce [NAME ...]``: make every run again, from scratch, and compare
 it with its record, which has to be there. Without names, all runs of the report; those
 that need an accelerator only where there is one. ``accelerate launch -m hw2 record
@@ -32,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", choices=["record", "reproduce"])
+    parser.add_argument("command", choices=["record", "check", "reproduce"])
     parser.add_argument("names", nargs="*", metavar="NAME")
     given = parser.parse_args(arguments)
     known = everything()
@@ -41,9 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
             parser.error(f"there is no run {name!r}; there are {', '.join(known)}")
     if os.environ.get("WORLD_SIZE", "1") != "1" and len(given.names) != 1:
         parser.error("several processes make one run together: give its name")
-    names = given.names or list(known if torch.accelerator.is_available() else RUNS)
+    large = given.command != "check" and torch.accelerator.is_available()
+    names = given.names or list(known if large else RUNS)
     try:
-        return (record if given.command == "record" else reproduce)(names)
+        commands = {"record": record, "check": check, "reproduce": reproduce}
+        return commands[given.command](names)
     except (StaleRecord, TamperedRecord, MissingData) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -64,6 +68,27 @@ def record(names: list[str]) -> int:
         print(f"{name}: {run.date}, {run.seconds:.0f} s, {run.hardware}; {scores}")
     summary.update(hw2.RECORDS)
     return 0
+
+
+def check(names: list[str]) -> int:
+    """Print a line for each record that is not that of its run now; 1 if there is one.
+
+    It needs neither the data nor the pretrained weights.
+    """
+    lines = []
+    for name in names:
+        experiment, config = everything()[name]
+        now = fingerprint(experiment, config)
+        try:
+            _, changes = recorded.recorded_run(hw2.RECORDS / name, experiment, now)
+        except TamperedRecord as error:
+            lines.append(f"record {str(error).removeprefix(f'{hw2.RECORDS}/')}")
+        else:
+            lines += (
+                [f"record {name} is stale: {'; '.join(changes)}"] if changes else []
+            )
+    print("\n".join(lines), end="\n" if lines else "")
+    return 1 if lines else 0
 
 
 def reproduce(names: list[str]) -> int:

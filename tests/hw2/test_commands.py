@@ -43,6 +43,28 @@ def test_record_makes_what_is_stale(
 
 
 @pytest.mark.usefixtures("known")
+def test_check_makes_nothing_and_says_what_is_not_current(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert commands.main(["record"]) == 0
+    capsys.readouterr()
+    made.clear()
+    assert commands.main(["check"]) == 0
+    assert capsys.readouterr().out == ""
+    runs = {"a": (count_up, Config(seed=1)), "b": (count_up, Config(size=4))}
+    monkeypatch.setattr(commands, "RUNS", runs | {"d": (count_up, Config())})
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    (folder / "b" / "run.json").write_text("{}")
+    assert commands.main(["check"]) == 1
+    stale, edited, missing = capsys.readouterr().out.splitlines()
+    assert stale == "record a is stale: option seed: 0 recorded, 1 now"
+    assert edited.startswith("record b is not as it was recorded: ")
+    assert missing == "record d is stale: it is not recorded"
+    assert commands.main(["check", "c"]) == 1  # a large run is looked at when named
+    assert made == []
+
+
+@pytest.mark.usefixtures("known")
 def test_large_runs_are_made_where_there_is_an_accelerator(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
