@@ -1,0 +1,175 @@
+"""Where in the PDF of the book the answers stand, read back from the finished file.
+
+The links of the page "Answers at a glance" lead to places, and the bookmarks say in
+which sections these are. A link is found by the words that it stands on, which are the
+same in the HTML book.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pypdfium2
+from pypdf import PdfReader
+from pypdf.generic import Destination
+
+ANSWERS = "Answers at a glance"
+AT_TOP = 8.0  # points below the book's highest bookmark, where no line fits above
+
+
+class Place(NamedTuple):
+    """A page, counted from 1, and how far down on it in points."""
+
+    page: int
+    down: float
+
+
+class Section(NamedTuple):
+    """A bookmark; chapters have the level 0."""
+
+    title: str
+    level: int
+    start: Place
+
+
+class Places(NamedTuple):
+    """The sections of a PDF, its pages, and where the links of the answers lead.
+
+    ``links`` has the key of the words (see ``key``) and the places; there are several
+    where several links have the same words.
+    """
+
+    sections: list[Section]
+    pages: int
+    links: dict[str, set[Place]]
+
+    def of(self, words: str) -> Place:
+        """The place that a link with these words leads to.
+
+        Raises ``ValueError`` where there is no such link, or it is not clear which.
+        """
+        found = self.links.get(key(words), set())
+        if len(found) != 1:
+            raise ValueError(
+                f"in the PDF the link {words!r} has {len(found)} places, expected one"
+            )
+        return next(iter(found))
+
+    def range(self, links: list[str], whole: bool) -> tuple[int, int]:
+        """The first and the last page of an answer, whose links have the words given.
+
+        An answer to a whole problem has the pages of the chapter of its first link. Any
+        other begins with the section of its first link, and ends with the last section
+        of the chapter that a link leads to. Raises ``ValueError`` for a link that leads
+        nowhere, or to a place before the first chapter.
+        """
+        places = [self.of(words) for words in links]
+        chapter = self._around(places[0], 0)
+        first = chapter if whole else self._around(places[0], 9)
+        inside = [self._around(place, 9) for place in places]
+        start, end = self.sections[chapter].start.page, self._last_page(chapter)
+        if not whole:
+            start = self.sections[first].start.page
+            ends = [
+                self._last_page(section)
+                for place, section in zip(places, inside, strict=True)
+                if self._around(place, 0) == chapter
+            ]
+            end = min(end, max(ends))
+        return start, end
+
+    def _around(self, place: Place, deepest: int) -> int:
+        """The index of the last section, no deeper than a level, that begins before."""
+        before = [
+            index
+            for index, section in enumerate(self.sections)
+            if section.level <= deepest and section.start <= place
+        ]
+        if not before:
+            raise ValueError(f"page {place.page} is in no chapter of the PDF")
+        return before[-1]
+
+    def _last_page(self, index: int) -> int:
+        """The page where a section ends, which the next may begin on."""
+        level = self.sections[index].level
+        for after in self.sections[index + 1 :]:
+            if after.level <= level:
+                page, down = after.start
+                at_top = down <= self._top + AT_TOP
+                return max(page - at_top, self.sections[index].start.page)
+        return self.pages
+
+    @property
+    def _top(self) -> float:
+        return min(section.start.down for section in self.sections)
+
+
+def read(pdf: Path) -> Places:
+    """The sections of a PDF, and where the links of its answers lead.
+
+    Raises ``ValueError`` where it has no chapter "Answers at a glance".
+    """
+    reader = PdfReader(pdf)
+    sections = list(_sections(reader, reader.outline, 0))
+    chapters = [section for section in sections if section.level == 0]
+    titles = [section.title for section in chapters]
+    if ANSWERS not in titles:
+        raise ValueError(f"{pdf.name} has no bookmark {ANSWERS!r}")
+    index = titles.index(ANSWERS)
+    first, last = chapters[index].start.page, len(reader.pages)
+    if index + 1 < len(chapters):
+        last = chapters[index + 1].start.page
+    links: dict[str, set[Place]] = {}
+    for words, place in _links(reader, pdf, range(first, last + 1)):
+        links.setdefault(key(words), set()).add(place)
+    return Places(sections, len(reader.pages), links)
+
+
+def key(words: str) -> str:
+    """Words without what may differ from one format to the other, or stand beside."""
+    return re.sub(r"[^\w.]", "", unicodedata.normalize("NFKC", words)).strip(".")
+
+
+def _sections(reader: PdfReader, items: list[Any], level: int) -> Iterator[Section]:
+    for item in items:
+        if isinstance(item, list):
+            yield from _sections(reader, item, level + 1)
+        else:
+            title = re.sub(r"\s+", " ", str(item.title)).strip()
+            yield Section(title, level, _place(reader, item))
+
+
+def _place(reader: PdfReader, destination: Destination) -> Place:
+    number = reader.get_destination_page_number(destination)
+    if number is None:
+        raise ValueError(f"{destination.title} leads to no page of the PDF")
+    height = float(reader.pages[number].mediabox.top)
+    top = destination.get("/Top")
+    return Place(number + 1, height - float(top) if isinstance(top, float) else 0.0)
+
+
+def _links(reader: PdfReader, pdf: Path, pages: range) -> Iterator[tuple[str, Place]]:
+    """The words of each link within the PDF, and the place that it leads to.
+
+    A link that is broken over two lines has two areas, one after the other; so the
+    words of each two such areas that lead to one place are taken together as well.
+    """
+    before, last = "", None
+    with pypdfium2.PdfDocument(pdf) as document:
+        for page in pages:
+            text = document[page - 1].get_textpage()
+            for annotation in reader.pages[page - 1].get("/Annots", []):
+                action = annotation.get_object().get("/A", {}).get_object()
+                name = action.get("/D") if action.get("/S") == "/GoTo" else None
+                if name not in reader.named_destinations:
+                    continue
+                place = _place(reader, reader.named_destinations[name])
+                left, bottom, right, top = map(float, annotation.get_object()["/Rect"])
+                # TeX draws the area of a link a point larger than the words.
+                words = text.get_text_bounded(left + 1, bottom + 1, right - 1, top - 1)
+                yield words, place
+                if last == name:
+                    yield before + words, place
+                before, last = words, name
