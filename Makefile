@@ -1,5 +1,6 @@
 # make report      renders the book to _book/
 # make test        checks the code and runs every test
+# make submission  writes the files to hand in to submission/, or lists what is not ready
 # make record      makes the recorded runs that are stale or missing; RUN=name for one
 # make reproduce   makes the recorded runs again and compares; RUN=name for one
 # make clean       removes what these made, but neither .venv nor finished records
@@ -17,7 +18,7 @@ DEBIAN_PACKAGES := latexmk lmodern texlive-luatex texlive-latex-recommended \
   texlive-latex-extra texlive-fonts-recommended dataset-fashion-mnist \
   $(shell $(PYTHON) -c 'import ensurepip' 2>/dev/null || echo python3-venv)
 
-.PHONY: report test record reproduce latex clean
+.PHONY: report test submission record reproduce latex clean
 
 report: .venv/ready
 	@$(BIN)/python -m portable
@@ -27,6 +28,9 @@ test: .venv/ready
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+submission: .venv/ready
+	@$(BIN)/python -m book.submission
 
 # glibc would give large blocks of memory back to the system and ask for them again at
 # every step, which costs a tenth of the time of training on images. Of reviews, whose
@@ -64,4 +68,4 @@ latex:
 	fi
 
 clean:
-	rm -rf _book _draft _freeze records/.[a-z]* .quarto .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf _book _draft _freeze submission .submission-* records/.[a-z]* .quarto .pytest_cache .mypy_cache .ruff_cache .hypothesis
