@@ -10,25 +10,38 @@ from nbformat import NotebookNode
 from portable import RenderError
 from portable.chapter import Piece
 
+CELL, OUTPUT = "begins-cell", "is-output"  # the classes of marks, for the notebooks
+
 
 def assemble(
-    source: str, pieces: list[Piece], notebook: NotebookNode, figures: Path
+    source: str,
+    pieces: list[Piece],
+    notebook: NotebookNode,
+    figures: Path,
+    marked: bool = False,
 ) -> str:
     """The Markdown of a chapter; its figures go to the folder ``figures``.
 
     An image is written as both ``.svg`` and ``.pdf`` where it is a vector figure, and
-    named with ``.svg``.
+    named with ``.svg``. With ``marked`` an empty block of the class ``CELL`` stands
+    before each cell, and a block of the class ``OUTPUT`` around each output that is
+    Markdown; the attribute ``n`` counts the cells of the chapter, and the outputs of
+    the cell.
     """
     parts = []
-    for piece, cell in zip(pieces, notebook.cells, strict=True):
+    for index, (piece, cell) in enumerate(zip(pieces, notebook.cells, strict=True)):
+        if marked:
+            parts.append(_marked(CELL, index, ""))
         if piece.kind == "markdown":
             parts.append(cell.source)
         elif piece.options.get("include", True):
-            parts.append(_cell(source, piece, cell, figures))
+            parts.append(_cell(source, piece, cell, figures, marked))
     return "\n\n".join(parts)
 
 
-def _cell(source: str, piece: Piece, cell: NotebookNode, figures: Path) -> str:
+def _cell(
+    source: str, piece: Piece, cell: NotebookNode, figures: Path, marked: bool
+) -> str:
     options = piece.options
     parts = []
     if options.get("echo", True) and piece.text:
@@ -39,16 +52,20 @@ def _cell(source: str, piece: Piece, cell: NotebookNode, figures: Path) -> str:
             fold = f'code-fold="{shown}" code-summary="{summary}"'
         parts.append(_code(piece.text, "python cell-code", fold))
     if options.get("output", True):
-        parts += _outputs(source, piece, cell, figures)
+        parts += _outputs(source, piece, cell, figures, marked)
     return "\n\n".join(parts)
 
 
-def _outputs(source: str, piece: Piece, cell: NotebookNode, figures: Path) -> list[str]:
+def _outputs(
+    source: str, piece: Piece, cell: NotebookNode, figures: Path, marked: bool
+) -> list[str]:
     options = piece.options
     label = str(options.get("label", ""))
     texts: list[str] = []
     images: list[Path] = []
+    number = -1  # of the outputs but the streams
     for output in cell.outputs:
+        number += output.output_type != "stream"
         if output.output_type == "stream":
             if output.name == "stdout" or options.get("warning", True):
                 texts.append(_code(output.text.rstrip("\n"), f"output {output.name}"))
@@ -56,7 +73,8 @@ def _outputs(source: str, piece: Piece, cell: NotebookNode, figures: Path) -> li
         data = output.data
         stem = f"{Path(source).stem}-{label or piece.line}-{len(images) + 1}"
         if "text/markdown" in data:
-            texts.append(data["text/markdown"])
+            text = data["text/markdown"]
+            texts.append(_marked(OUTPUT, number, text) if marked else text)
         elif "text/latex" in data:
             texts.append(data["text/latex"])
         elif "image/svg+xml" in data:
@@ -116,6 +134,10 @@ def _float(label: str, body: str, caption: str, attributes: str = "") -> str:
         f":::: {{#{label} .float {attributes}}}\n{body}\n\n"
         f"::: {{.caption}}\n{caption}\n:::\n::::"
     )
+
+
+def _marked(kind: str, number: int, text: str) -> str:
+    return f'::: {{.{kind} n="{number}"}}\n{text}\n:::'
 
 
 def _code(text: str, classes: str, attributes: str = "") -> str:

@@ -10,9 +10,7 @@ import tempfile
 import time
 from collections.abc import Collection
 from pathlib import Path
-
-import nbformat
-from nbformat import NotebookNode
+from typing import Any
 
 from portable import RenderError
 from portable.assemble import assemble
@@ -20,6 +18,7 @@ from portable.chapter import Piece, read_chapter
 from portable.date import fix_date
 from portable.execute import execute
 from portable.html import write_html
+from portable.notebook import Chapter, write_notebooks
 from portable.pandoc import PandocError, pandoc
 from portable.pdf import write_pdf
 from portable.project import Project, read_project
@@ -48,20 +47,25 @@ def render(
         for path in (build / "figures", out / "notebooks"):
             path.mkdir(parents=True)
         texts: list[str] = []
+        marked: list[str] = []
+        done: list[Chapter] = []
         for source, pieces in zip(project.sources, chapters, strict=True):
             start = time.perf_counter()
             progress = f"[{len(texts) + 1}/{len(chapters)}] {source}"
             print(f"{progress} ...", flush=True)
             notebook = execute(root, source, pieces)
-            text = assemble(source, pieces, notebook, build / "figures")
             kind = "appendix" if source in project.appendices else "numbered"
             head = f'{{.chapter kind="{kind}" source="{Path(source).name}"}}'
-            texts.append(f"{FENCE} {head}\n\n{text}\n\n{FENCE}")
-            if "notebooks" in formats:
-                _write_notebook(pieces, notebook, out / "notebooks", Path(source).stem)
+            for mark, book in ((False, texts), (True, marked)):
+                text = assemble(source, pieces, notebook, build / "figures", mark)
+                book.append(f"{FENCE} {head}\n\n{text}\n\n{FENCE}")
+            done.append(Chapter(source, pieces, notebook))
             print(f"{progress} {time.perf_counter() - start:.1f} s", flush=True)
         try:
             _write(project, "\n\n".join(texts), formats, build, out)
+            if "notebooks" in formats:
+                document = _numbered(project, "\n\n".join(marked), build)
+                write_notebooks(document, done, out / "notebooks")
         except PandocError as error:
             raise RenderError(_located(error.complaints, project)) from None
         if set(formats) == {"notebooks"}:
@@ -75,34 +79,37 @@ def render(
 def _write(
     project: Project, markdown: str, formats: Collection[str], build: Path, out: Path
 ) -> None:
-    common = ["--metadata=link-citations", f"--metadata=lang={project.language}"]
-    common.append(f"--metadata=keywords={', '.join(project.keywords)}")
-    if "bibliography" in project.options:
-        path = project.root / project.options["bibliography"]
-        common.append(f"--bibliography={path}")
-
-    def arguments(name: str) -> list[str]:
-        own = (project.root / path for path in project.filters(name))
-        filters = (CHECK, *own, NUMBERS)
-        return [
-            "--from=markdown-implicit_figures",
-            *(f"--lua-filter={path}" for path in filters),
-            "--citeproc",
-            *common,
-        ]
-
     if "html" in formats:
         print("HTML ...", flush=True)
         shutil.copytree(
             build / "figures", out / "figures", ignore=shutil.ignore_patterns("*.pdf")
         )
-        document = json.loads(
-            pandoc([*arguments("html"), "--to=json"], markdown, folder=build)
-        )
-        write_html(project, document, out)
+        write_html(project, _numbered(project, markdown, build), out)
     if "pdf" in formats:
         print("PDF ...", flush=True)
-        write_pdf(project, markdown, arguments("pdf"), build, out)
+        write_pdf(project, markdown, _arguments(project, "pdf"), build, out)
+
+
+def _numbered(project: Project, markdown: str, build: Path) -> dict[str, Any]:
+    """The book as pandoc's JSON, numbered for HTML."""
+    arguments = [*_arguments(project, "html"), "--to=json"]
+    return dict(json.loads(pandoc(arguments, markdown, folder=build)))
+
+
+def _arguments(project: Project, name: str) -> list[str]:
+    """What pandoc needs to number the book for a format."""
+    own = (project.root / path for path in project.filters(name))
+    arguments = [
+        "--from=markdown-implicit_figures",
+        *(f"--lua-filter={path}" for path in (CHECK, *own, NUMBERS)),
+        "--citeproc",
+        *("--metadata=link-citations", f"--metadata=lang={project.language}"),
+        f"--metadata=keywords={', '.join(project.keywords)}",
+    ]
+    if "bibliography" in project.options:
+        path = project.root / project.options["bibliography"]
+        arguments.append(f"--bibliography={path}")
+    return arguments
 
 
 def _post_render(project: Project, out: Path) -> None:
@@ -121,17 +128,6 @@ def _post_render(project: Project, out: Path) -> None:
         )
         if done.returncode:
             raise RenderError(f"post-render: {script} failed\n{done.stderr.strip()}")
-
-
-def _write_notebook(
-    pieces: list[Piece], notebook: NotebookNode, folder: Path, stem: str
-) -> None:
-    for piece, cell in zip(pieces, notebook.cells, strict=True):
-        if piece.kind == "code":
-            cell.metadata["options"] = piece.options
-        for output in cell.get("outputs", []):
-            output.get("data", {}).pop("application/pdf", None)  # the SVG is there
-    nbformat.write(notebook, folder / f"{stem}.ipynb")
 
 
 def _replace(new: Path, target: Path) -> None:

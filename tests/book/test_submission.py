@@ -16,7 +16,7 @@ from pypdf import PdfReader
 from book import checks, submission
 from book.checks import QUESTIONS
 from conftest import ROOT
-from portable.project import read_project
+from portable.project import FIXED, read_project
 
 VARIABLES = """\
 author: Ada Lovelace
@@ -26,7 +26,7 @@ course: Deep Learning
 homework: Homework 2
 due: 25 March 2024
 """
-QUARTO = """\
+QUARTO = f"""\
 project:
   type: book
   output-dir: _book
@@ -34,7 +34,7 @@ project:
   post-render: [code/book/answers.py, code/book/notebooks.py]
 book:
   title: A small hand-in
-  author: "{{< var author >}} ({{< var netid >}})"
+  author: "{{{{< var author >}}}} ({{{{< var netid >}}}})"
   output-file: report
   chapters:
     - index.qmd
@@ -46,7 +46,7 @@ book:
     - chapters/05-sentiment.qmd
 jupyter: python3
 format:
-  html: {html-math-method: mathml, fig-format: svg}
+  html: {{html-math-method: mathml, fig-format: svg}}
   pdf:
     documentclass: scrreprt
     classoption: [numbers=noenddot]
@@ -54,7 +54,7 @@ format:
     papersize: a4
     geometry: [margin=25mm]
     fig-format: pdf
-    fig-pos: H
+    fig-pos: "{FIXED["format", "pdf", "fig-pos"]}"
 """
 CHAPTERS = {
     "1": ("01-recurrence", ["1"]),
