@@ -14,7 +14,7 @@ from typing import Any
 
 from portable import RenderError
 from portable.assemble import assemble
-from portable.chapter import Piece, read_chapter
+from portable.chapter import read_chapter
 from portable.date import fix_date
 from portable.execute import execute
 from portable.html import write_html

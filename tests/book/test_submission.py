@@ -34,7 +34,6 @@ project:
   post-render: [code/book/answers.py, code/book/notebooks.py]
 book:
   title: A small hand-in
-  author: "{{{{< var author >}}}} ({{{{< var netid >}}}})"
   output-file: report
   chapters:
     - index.qmd
@@ -124,7 +123,7 @@ def written(root: Path) -> Path:
         )
     head = "# Answers at a glance {.unnumbered}"
     write(root / "report.qmd", "\n\n".join([head, *tables, ""]))
-    write(root / "index.qmd", "# About {.unnumbered}\n\nBy {{< var author >}}.\n")
+    write(root / "index.qmd", "# About {.unnumbered}\n\nBy Ada Lovelace (0123).\n")
     write(root / "_variables.yml", VARIABLES)
     write(root / "_quarto.yml", QUARTO)
     for package in ("book", "portable"):
