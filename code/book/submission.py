@@ -17,6 +17,7 @@ from pathlib import Path
 from pypdf import PdfReader
 
 from book import checks, variables
+from portable.date import fix_date
 from portable.project import read_project
 
 NOTEBOOKS = ("04-vision-transformer.ipynb", "05-sentiment.ipynb")
@@ -34,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("folder", nargs="?", default=".", type=Path)
     root = parser.parse_args(arguments).folder.resolve()
+    fix_date(root)  # the copy, which is no repository, is dated by the commit, too
     faults = []
     with tempfile.TemporaryDirectory(prefix="submission-") as folder:
         out = Path(folder, "submission")
