@@ -3,8 +3,11 @@
 PyTorch and transformers are imported where they are used: it takes many seconds.
 """
 
+import hashlib
 import os
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +45,35 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("HW2_TRAIN", "never")
         render(ROOT, output=output)
     return output
+
+
+def git(folder: Path, *arguments: str | Path) -> str:
+    done = subprocess.run(
+        ["git", "-C", folder, *arguments], check=True, capture_output=True, text=True
+    )
+    return done.stdout
+
+
+def copied(root: Path) -> Path:
+    """A repository in ``root`` with the files of this one, and nothing else."""
+    root.mkdir(exist_ok=True)
+    git(root, "init", "--quiet")
+    names = git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard")
+    for name in filter(None, names.splitlines()):
+        if (ROOT / name).exists():  # it may be deleted and not committed
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, root / name)
+    git(root, "add", "--all")
+    return root
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file in a folder, by its path within it."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 @pytest.fixture

@@ -14,8 +14,20 @@ import pytest
 from bs4 import BeautifulSoup, Tag
 from pypdf import PdfReader
 
-from conftest import ROOT, bookmarks, lost_links, page, pdf_text, remote_requests, words
+from conftest import (
+    ROOT,
+    bookmarks,
+    copied,
+    digests,
+    git,
+    lost_links,
+    page,
+    pdf_text,
+    remote_requests,
+    words,
+)
 from portable.project import read_project
+from portable.quarto import render_with_quarto
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("quarto"), reason="quarto is not on the PATH"
@@ -25,16 +37,7 @@ PAGES = [source.removesuffix(".qmd") for source in read_project(ROOT).sources]
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with the files of this one, and nothing else."""
-    root = tmp_path_factory.mktemp("clone")
-    git(root, "init", "--quiet")
-    names = git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard")
-    for name in filter(None, names.splitlines()):
-        if (ROOT / name).exists():  # it may be deleted and not committed
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, root / name)
-    git(root, "add", "--all")
-    return root
+    return copied(tmp_path_factory.mktemp("clone"))
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +60,6 @@ def log(clone: Path) -> str:
 def by_quarto(clone: Path, log: str) -> Path:
     """Quarto's book."""
     return clone / "_book"
-
-
-def git(folder: Path, *arguments: str | Path) -> str:
-    done = subprocess.run(
-        ["git", "-C", folder, *arguments], check=True, capture_output=True, text=True
-    )
-    return done.stdout
 
 
 def test_quarto_warns_of_nothing(log: str) -> None:
@@ -181,3 +177,13 @@ def test_both_pdfs_say_the_same(by_quarto: Path, book: Path) -> None:
     # Quarto repeats the caption of a table on its next page.
     found, same = (set(re.findall(label, pdf_text(reader))) for reader in readers)
     assert found == same and len(found) > 50
+
+
+def test_the_same_files_give_the_same_bytes(
+    by_quarto: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copied(tmp_path / "elsewhere")
+    monkeypatch.setenv("HW2_TRAIN", "never")
+    monkeypatch.setenv("PYTHONPATH", str(folder / "code"))
+    render_with_quarto(folder)
+    assert digests(folder / "_book") == digests(by_quarto)
