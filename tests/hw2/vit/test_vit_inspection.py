@@ -11,7 +11,7 @@ from torch import Tensor
 import hw2
 from hw2 import vit
 from hw2.evaluation import seed_accuracies
-from hw2.exhibits.vit import extremes, sides
+from hw2.exhibits.vit import commonest, extremes, sides
 from hw2.figures import source_of
 from hw2.vit.inspection import (
     Classified,
@@ -154,10 +154,12 @@ def test_changes_are_on_one_side_of_chance_or_within_it() -> None:
 
 def test_extremes_are_named() -> None:
     counts = torch.tensor([[8, 2, 0], [3, 6, 1], [0, 0, 10]])
-    hardest, easiest, commonest = extremes(counts, ("bag", "coat", "boot"))
-    assert hardest == "coat (60.0% correct)"
-    assert easiest == "boot (100.0% correct)"
-    assert commonest == "coat predicted as bag, 3 times"
+    names = ("bag", "coat", "boot")
+    assert extremes(counts, names) == (
+        "coat (60.0% correct)",
+        "boot (100.0% correct)",
+    )
+    assert commonest(counts, names, 2) == "coat as bag (3), bag as coat (2)"
 
 
 def test_the_runs_that_are_shown_are_those_that_run() -> None:
