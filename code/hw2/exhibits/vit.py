@@ -28,7 +28,7 @@ TOPS = ("T-shirt", "Pullover", "Dress", "Coat", "Shirt")  # on the upper body
 
 def patches(image: Tensor, tokens: Tensor) -> Figure:
     """An image (28, 28), its 49 patches, and the tokens (49, 16) that they are."""
-    fig, axes = plt.subplots(1, 3, figsize=(6.0, 2.0), width_ratios=[5, 5, 2])
+    fig, axes = plt.subplots(1, 3, figsize=(6.0, 1.75), width_ratios=[5, 5, 2])
     shade = {"cmap": "Greys", "vmin": 0, "vmax": 1}
     axes[0].imshow(image, extent=(0, 28, 28, 0), **shade)
     axes[0].vlines(range(0, 29, 4), 0, 28, color=ORANGE, lw=0.7)
@@ -96,7 +96,7 @@ def errors(counts: Tensor, names: Sequence[str]) -> Figure:
     Right predictions, on the diagonal, are grey, and a cell without images is empty.
     """
     wrong = counts - counts.diagonal().diag()
-    fig, ax = plt.subplots(figsize=(5.6, 3.5))
+    fig, ax = plt.subplots(figsize=(5.6, 3.1))
     ax.imshow(wrong, vmin=0, aspect="auto")
     for (row, column), count in np.ndenumerate(counts.numpy()):
         if row == column:
@@ -123,8 +123,8 @@ def wrong(
     for ax, index in zip(axes, most_confident_errors(of, 6).tolist(), strict=True):
         ax.imshow(images[index, 0], cmap="Greys")
         given, label = (names[int(classes[index])] for classes in (of.classes, labels))
-        text = f"{given}\n{of.probability[index]:.3f}\nlabel: {label}"
-        ax.set_title(text, fontsize=8)
+        text = f"{given}\n{of.probability[index]:.4f}\nlabel: {label}"
+        ax.set_title(text, fontsize=8, linespacing=1.4)
         ax.axis("off")
     return fig
 
