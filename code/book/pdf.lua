@@ -38,7 +38,12 @@ local LEAST = 4
 
 local function pieces(text)
   local found = pandoc.List()
-  for part in (text .. "\n\n"):gmatch("(.-)\n\n+") do found:insert(part) end
+  for part in (text .. "\n\n"):gmatch("(.-)\n\n+") do
+    -- A string of several lines is one piece: a half of it would be taken for code.
+    local _, quotes = (found[#found] or ""):gsub('"""', "")
+    if quotes % 2 == 1 then part = found:remove() .. "\n\n" .. part end
+    found:insert(part)
+  end
   local function lines(part) return select(2, part:gsub("\n", "")) + 1 end
   local index = 1
   while index < #found do
