@@ -18,6 +18,7 @@ local theorems = {
 }
 
 local numbers = {}   -- label -> { name = "Figure", number = "1.2" }
+local chapter_prefix = nil  -- what a reference calls a chapter
 local counts = {}    -- what has been counted in this chapter
 local chapter = nil  -- "1", "A", or nil in a chapter without a number
 local chapters, appendices = 0, 0
@@ -79,7 +80,7 @@ local function header(element)
     for above = 2, level do number = number .. "." .. (counts["h" .. above] or 0) end
   end
   if element.identifier:match("^sec%-") then
-    local name = level > 1 and "Section" or (kind == "appendix" and "Appendix" or "Chapter")
+    local name = level > 1 and "Section" or (kind == "appendix" and "Appendix" or chapter_prefix)
     register(element.identifier, name, number)
   end
   if not latex then
@@ -345,6 +346,7 @@ local function file_link(element)
 end
 
 function Pandoc(doc)
+  chapter_prefix = pandoc.utils.stringify(doc.meta["chapter-prefix"])
   doc = doc:walk({
     traverse = "topdown",
     Header = header,

@@ -105,6 +105,7 @@ def _arguments(project: Project, name: str) -> list[str]:
         "--citeproc",
         *("--metadata=link-citations", f"--metadata=lang={project.language}"),
         f"--metadata=keywords={', '.join(project.keywords)}",
+        f"--metadata=chapter-prefix={project.chapter_prefix}",
     ]
     if "bibliography" in project.options:
         path = project.root / project.options["bibliography"]

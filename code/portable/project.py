@@ -25,6 +25,7 @@ SCHEMA: dict[str, Any] = {
         "appendices": None,
     },
     "lang": None,
+    "language": {"crossref-ch-prefix": None},
     "keywords": None,
     "bibliography": None,
     "jupyter": None,
@@ -83,6 +84,11 @@ class Project:
     @property
     def language(self) -> str:
         return str(self.options.get("lang", "en"))
+
+    @property
+    def chapter_prefix(self) -> str:
+        """What a reference calls a chapter."""
+        return str(self.options.get("language", {}).get("crossref-ch-prefix", "Chapter"))
 
     @property
     def keywords(self) -> list[str]:
