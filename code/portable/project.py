@@ -88,7 +88,9 @@ class Project:
     @property
     def chapter_prefix(self) -> str:
         """What a reference calls a chapter."""
-        return str(self.options.get("language", {}).get("crossref-ch-prefix", "Chapter"))
+        return str(
+            self.options.get("language", {}).get("crossref-ch-prefix", "Chapter")
+        )
 
     @property
     def keywords(self) -> list[str]:
