@@ -249,6 +249,14 @@ local function code(block)
   }
 end
 
+-- What is for one format alone; its headings are those of the page, as without the block.
+local function for_format(element)
+  local visible = element.classes:includes("content-visible")
+  if not visible and not element.classes:includes("content-hidden") then return end
+  local named = element.attributes["when-format"] == format
+  return named == visible and element.content or {}
+end
+
 local function div(element)
   local classes = element.classes
   if classes:includes("chapter") then
@@ -257,10 +265,6 @@ local function div(element)
       element.content:insert(1, raw("\\appendix"))
     end
     return element
-  elseif classes:includes("content-visible") or classes:includes("content-hidden") then
-    local named = element.attributes["when-format"] == format
-    if named ~= classes:includes("content-visible") then return {} end
-    return pandoc.Div(element.content)
   elseif classes:includes("float") then
     local body, caption = pandoc.List(element.content), nil
     caption = body:remove().content
@@ -347,6 +351,7 @@ end
 
 function Pandoc(doc)
   chapter_prefix = pandoc.utils.stringify(doc.meta["chapter-prefix"])
+  doc = doc:walk({ Div = for_format })
   doc = doc:walk({
     traverse = "topdown",
     Header = header,

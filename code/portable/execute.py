@@ -64,6 +64,7 @@ def execute(root: Path, source: str, pieces: list[Piece]) -> NotebookNode:
         notebook,
         timeout=None,
         kernel_name="python3",
+        record_timing=False,  # the same cells give the same notebook
         shutdown_kernel="immediate",  # it has nothing to save, and exits slowly
         resources={"metadata": {"path": str(root)}},
     )

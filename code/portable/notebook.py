@@ -81,6 +81,8 @@ def _rewritten(chapter: Chapter, made: dict[tuple[int, str], str]) -> NotebookNo
         cells.append(cell)
         if caption := made.get((index, "caption")):
             cells.append(nbformat.v4.new_markdown_cell(caption))
+    for number, cell in enumerate(cells):
+        cell.id = f"cell-{number}"  # else a random one
     chapter.notebook.cells = cells
     return chapter.notebook
 

@@ -107,12 +107,6 @@ def test_each_item_of_the_notebook_has_a_bookmark(pdf: PdfReader) -> None:
     assert names == items.split()
 
 
-def numbered(text: str) -> dict[str, str]:
-    """What is numbered in a text, with the first words that follow the number."""
-    found = re.findall(rf"\b((?:{KINDS}) [A-Z\d]\.\d+)[:. ] ?\(?(\w+ \w+)", text)
-    return {name: follows for name, follows in found if "Table A" not in name}
-
-
 def test_numbers_are_those_of_the_html_book(book: Path, pdf: PdfReader) -> None:
     """Each figure, table and theorem of the PDF has the number that HTML gives it."""
     here = [words(sheet.extract_text()) for sheet in pdf.pages]
@@ -130,7 +124,7 @@ def test_numbers_are_those_of_the_html_book(book: Path, pdf: PdfReader) -> None:
             assert match, text
             # Formulas are written in other ways: the words before the first of them.
             plain = re.match(r"[\w ,’-]*", text[match.end() :].lstrip(" :(."))
-            begins = plain[0][:30] if plain else ""
+            begins = " ".join(plain[0].split()[:2]) if plain else ""
             pattern = re.escape(match[0]) + r"[ :(.]+" + re.escape(begins)
             assert any(re.search(pattern, sheet) for sheet in here), text
             compared += 1

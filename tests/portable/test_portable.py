@@ -109,11 +109,20 @@ print("never shown")
 ```
 
 ```{python}
+#| code-fold: show
+#| code-summary: "The sum"
+1 + 1
+```
+
+```{python}
 #| include: false
 hidden_cell = 1
 ```
 
 ::: {.content-visible when-format="html"}
+
+### Further {#sec-further}
+
 Only in HTML.
 :::
 
@@ -365,6 +374,8 @@ def test_cell_options(one: BeautifulSoup, text: str) -> None:
     assert words(tag(folded, "summary").get_text()) == "The imports"
     assert "import warnings" in folded.get_text()
     assert "#|" not in shown
+    opened = one.select("details.code-fold[open]")
+    assert [words(of.get_text()) for of in opened] == ["The sum 1 + 1"]
 
 
 def test_latex_output_is_a_formula(one: BeautifulSoup) -> None:
@@ -373,6 +384,8 @@ def test_latex_output_is_a_formula(one: BeautifulSoup) -> None:
 
 def test_content_for_one_format(one: BeautifulSoup, text: str) -> None:
     assert "Only in HTML." in body(one) and "Not in PDF." in body(one)
+    assert "1.1.2 Further" in body(one)
+    assert "1.1.2 Further" in words(tag(one, "nav.contents").get_text())
     assert "Only in PDF." not in body(one)
     assert "Only in PDF." in text
     assert "Only in HTML." not in text and "Not in PDF." not in text
@@ -386,13 +399,13 @@ def test_pages_have_navigation(one: BeautifulSoup, book: Path) -> None:
     chapters = [words(a.get_text()) for a in one.select("nav.chapters li a")]
     assert chapters == [
         "Preface",
-        "1 The first",
-        "2 The second",
+        "The first",
+        "The second",
         "References",
         "Appendix A More",
     ]
     assert words(tag(one, 'nav.chapters a[aria-current="page"]').get_text()) == (
-        "1 The first"
+        "The first"
     )
     assert tag(one, 'a[rel="prev"]')["href"] == "../index.html"
     assert tag(one, 'a[rel="next"]')["href"] == "../chapters/02-two.html"
@@ -431,6 +444,10 @@ def test_notebooks_are_executed(book: Path) -> None:
         ("# A\n\n```{=html}\n<b>\n```\n", r"index\.qmd:3: a block of \{=html\}"),
         ("# A\n\n```{python}\n#| fig-width: 3\n1\n```\n", r"index\.qmd:4: .*fig-width"),
         ("# A\n\n```{python}\n#| echo: 3\n1\n```\n", r"index\.qmd:4: echo is 3"),
+        (
+            "# A\n\n```{python}\n#| code-fold: open\n1\n```\n",
+            r"index\.qmd:4: code-fold is 'open', expected true, false or show",
+        ),
         ("# A\n\n```{python}\n#| label: [\n1\n```\n", r"index\.qmd:4: cell options"),
         ("# A\n\n```{python}\n#| label: fig-a\n1\n```\n", r"index\.qmd:4: .*fig-cap"),
         ("# A\n\n```{python}\n1\n", r"index\.qmd:3: the fence is not closed"),

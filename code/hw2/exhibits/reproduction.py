@@ -16,14 +16,13 @@ PACKAGES = ("torch", "torchvision", "transformers", "datasets", "sympy", "matplo
 
 
 def records(runs: Iterable[Run]) -> Markdown:
-    """When, on what and with which seeds each run was made, and its first score."""
-    rows = []
-    for run in runs:
-        name, score = next(iter(run.scores.items()))
-        made = (run.date, run.hardware, seeds(run), f"{run.seconds:,.0f}")
-        rows.append([f"`{run.name}`", *made, f"{name} {score.value:.4f}"])
-    header = ["Run", "Date", "Machine", "Seeds", "Seconds", "First score"]
-    return table(header, rows, "llllrl")
+    """When, on what, with which seeds and in what time each run was made."""
+    rows = [
+        (f"`{run.name}`", run.date, run.hardware, seeds(run), f"{run.seconds:,.0f}")
+        for run in runs
+    ]
+    header = ["Run", "Date", "Machine", "Seeds", "Seconds"]
+    return table(header, rows, "llllr", [32, 13, 24, 16, 10])
 
 
 def scores(runs: Iterable[Run]) -> Markdown:
