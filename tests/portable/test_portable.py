@@ -248,7 +248,7 @@ def test_chapters_sections_and_appendix_are_numbered(
     one: BeautifulSoup, two: BeautifulSoup, book: Path, pdf: PdfReader
 ) -> None:
     heads = [words(head.get_text()) for head in one.select("main h1, main h2, main h3")]
-    assert heads == ["1 The first", "1.1 A section", "1.1.1 Deeper"]
+    assert heads == ["1 The first", "1.1 A section", "1.1.1 Deeper", "1.1.2 Further"]
     assert words(tag(two, "h1").get_text()) == "2 The second"
     more = page(book / "chapters/a-more.html")
     assert [words(h.get_text()) for h in more.select("h1, h2")] == [
