@@ -15,8 +15,8 @@ PANDOC_VARIABLES = (
     *("documentclass", "classoption", "papersize", "fontsize", "geometry"),
     *("colorlinks", "linkcolor", "citecolor", "urlcolor", "toccolor"),
 )
-# Where LaTeX can, it tags language, paragraphs and links, for screen readers. Before 2023
-# it knows no tags of headings, lists, tables and figures.
+# Where LaTeX can, it tags language, paragraphs and links, for screen readers. Before
+# 2023 it knows no tags of headings, lists, tables and figures.
 TAGS = r"\ifdefined\DocumentMetadata\DocumentMetadata{testphase=phase-II,lang=%s}\fi"
 ENGINES = {"lualatex": "-lualatex", "xelatex": "-xelatex"}
 
