@@ -246,21 +246,25 @@ def test_what_is_shown_of_a_run_says_so(book: Path) -> None:
         "fig-vit-rollout": "vit-small",
         "fig-vit-positions": "vit-small",
         "fig-vit-moved": "vit-small dense dense-plain",
-        "tbl-sentiment-setup": "sentiment-notebook",  # sizes of the subsets, printed
-        # after it Q3b and Q3c, printed
-        "fig-sentiment-lengths": "sentiment-data sentiment-notebook sentiment-notebook",
+        # after it Q1b, Q3b and Q3c, printed
+        "tbl-sentiment-setup": " ".join(["sentiment-notebook"] * 3),
         "tbl-sentiment-epochs": "sentiment-notebook",
         "tbl-sentiment-confusion": "sentiment-notebook sentiment-finetuned",
+        "fig-sentiment-occlusion": "sentiment-finetuned",
+        "tbl-sentiment-results": " ".join([*sentiment.RUNS, "sentiment-tfidf"]),
+        # after it what the text says of three studies
+        "fig-sentiment-curves": " ".join(
+            [*sentiment.RUNS, "sentiment-data", "sentiment-padding", "sentiment-gap"]
+        ),
+        "fig-sentiment-lengths": "sentiment-data",
         "tbl-sentiment-padding": "sentiment-padding",
         "fig-sentiment-padding": "sentiment-padding",
         "tbl-sentiment-gap": "sentiment-notebook sentiment-gap",
         "tbl-sentiment-search": "sentiment-search",
         "tbl-sentiment-search-finetuned": "sentiment-search-finetuned",
-        "tbl-sentiment-results": " ".join([*sentiment.RUNS, "sentiment-tfidf"]),
-        "fig-sentiment-curves": " ".join(sentiment.RUNS),
         "fig-sentiment-calibration": " ".join(sentiment.RUNS),
         "tbl-sentiment-errors": "sentiment-finetuned",
-        "fig-sentiment-occlusion": "sentiment-finetuned",
+        "fig-sentiment-occlusion-given": "sentiment-finetuned",
         "tbl-sentiment-negation": " ".join([*sentiment.RUNS, "sentiment-tfidf"]),
         "tbl-sentiment-speed": "sentiment-speed",
     }

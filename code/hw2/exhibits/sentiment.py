@@ -1,66 +1,98 @@
-"""The tables of chapter 5."""
+"""The tables and longer figures of chapter 5. Those of its studies are apart."""
 
+import ast
+import inspect
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, pairwise
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
-import numpy.typing as npt
 from IPython.display import Markdown
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from transformers import BertConfig
 
 from hw2.evaluation import confusion, mcnemar
-from hw2.figures import listed, p_value, signed, table
-from hw2.sentiment.config import Config, Speed
+from hw2.figures import BLUE, GREEN, ORANGE, listed, p_value, signed, table
+from hw2.sentiment import inspection
+from hw2.sentiment.config import Config
 from hw2.sentiment.ensemble import Combination
-from hw2.sentiment.experiments import training_seconds
-from hw2.sentiment.inspection import Result, Trial, epoch_seconds, test_loss
+from hw2.sentiment.inspection import Result, agreement, epoch_seconds, test_loss
 from hw2.sentiment.predict import Predictor
-from hw2.sentiment.tfidf import PROBES
-from hw2.sentiment.training import best_epoch, binary_accuracy, is_correct
+from hw2.sentiment.reviews import GIVEN, HARD, OWN
+from hw2.sentiment.training import best_epoch, binary_accuracy
 from recorded import Run
 
+Occlusion = tuple[Sequence[str], Sequence[float]]  # tokens, and their effects
+
+# What a reader calls the reviews of Q4: 1 is positive.
+READ = dict(zip(GIVEN + OWN + HARD, (0, 1, 1, 0, 1, 0), strict=True))
 HEADS = {"gru": "GRU", "cnn": "convolution"}
 
 
+def brief(*objects: Any) -> Markdown:
+    """The source of functions or classes, of their docstrings the first line only."""
+    parts = (textwrap.dedent(inspect.getsource(item)).rstrip() for item in objects)
+    text = "\n\n".join(parts)
+    lines = text.splitlines()
+    kinds = ast.ClassDef | ast.FunctionDef
+    documented = [
+        node.body[0]
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, kinds) and ast.get_docstring(node)
+    ]
+    for doc in sorted(documented, key=lambda node: node.lineno, reverse=True):
+        if doc.end_lineno and doc.end_lineno > doc.lineno:
+            lines[doc.lineno - 1] += '"""'
+            del lines[doc.lineno : doc.end_lineno]
+    return Markdown("\n".join(["```python", *lines, "```"]))
+
+
 def setup(runs: Mapping[str, Config], encoder: BertConfig) -> Markdown:
-    """The options of the notebook's experiment and of the runs, with their encoder."""
-    configs, base = list(runs.values()), BertConfig()
-
-    def each(option: str) -> list[int]:
-        return [getattr(of, option) for of in configs]
-
+    """The recipe as the notebook gives it, and those of the runs."""
+    base = BertConfig()
     encoders = [base, *[encoder] * len(runs)]
-    sizes = [f"{of.num_hidden_layers}, {of.hidden_size}" for of in encoders]
-    updates = [f"by updates of rank {of.rank}" if of.rank else "no" for of in configs]
-    dropouts = ["in training" if of.rank else "no" for of in configs]
-    reads = ["both ends" if of.both_ends else "the start" for of in configs]
-    shapes = ["rises, then falls" if of.decay else "constant" for of in configs]
-    rates = [f"{of.lr:g}, {shape}" for of, shape in zip(configs, shapes, strict=True)]
-    means = [f"decay {of.averaging:g}" if of.averaging else "no" for of in configs]
+    # The recipe as given, with what a configuration has no option for.
+    given = ["bert-base-uncased", "read", "random", "in training"]
+    configs = [Config(layer=base.num_hidden_layers), *runs.values()]
+    ours = (
+        ["MiniLM", "masked", "by length", "in training" if of.rank else "no"]
+        for of in runs.values()
+    )
+    names, paddings, orders, dropouts = zip(given, *ours, strict=True)
+    sizes = (f"{of.num_hidden_layers}, {of.hidden_size}" for of in encoders)
+    batches = (
+        f"{of.batch}, {order}" for of, order in zip(configs, orders, strict=True)
+    )
+    cells: dict[str, Callable[[Config], object]] = {
+        "encoder trained": lambda of: f"by rank {of.rank}" if of.rank else "no",
+        "head, its size": lambda of: f"{HEADS[of.head]}, {of.hidden}",
+        "tokens read": lambda of: (
+            f"{of.max_tokens}, both ends" if of.both_ends else f"first {of.max_tokens}"
+        ),
+        "epochs, learning rate": lambda of: (
+            f"{of.epochs}, {of.lr:g}{' at peak' if of.decay else ''}"
+        ),
+        "R-Drop": lambda of: f"weight {of.agreement:g}" if of.agreement else "no",
+        "mean of weights": lambda of: (
+            f"decay {of.averaging:g}" if of.averaging else "no"
+        ),
+    }
     return table(
-        ["", "the notebook", *(name.removeprefix("sentiment-") for name in runs)],
+        ["", "as given", *(f"`{name.removeprefix('sentiment-')}`" for name in runs)],
         [
-            ("encoder", "bert-base-uncased", *["MiniLM"] * len(runs)),
+            ("encoder", *names),
             ("its layers, its width", *sizes),
-            ("layer that the head reads", base.num_hidden_layers, *each("layer")),
-            ("encoder trained", "no", *updates),
-            ("head", "GRU", *[HEADS[of.head] for of in configs]),
-            ("its units or channels", 256, *each("hidden")),
-            ("tokens of a review, at most", 512, *each("max_tokens")),
-            ("of longer ones", "the start", *reads),
-            ("padding", "read", *["masked"] * len(runs)),
-            ("reviews in a batch", 128, *each("batch")),
-            ("batches for training", "random", *["by length"] * len(runs)),
-            ("dropout in the encoder", "in training", *dropouts),
-            ("learning rate", "0.001, constant", *rates),
-            ("epochs", 2, *each("epochs")),
-            ("weight of R-Drop", 0, *(f"{of.agreement:g}" for of in configs)),
-            ("mean of the weights", "no", *means),
-            ("seeds", "", *each("seeds")),
+            ("layer read", *(of.layer for of in configs)),
+            ("padding", *paddings),
+            ("batches", *batches),
+            ("dropout of encoder", *dropouts),
+            *((name, *map(show, configs)) for name, show in cells.items()),
         ],
-        widths=[9, 8, 7, 7, 9],
+        widths=[10, 10, 9, 10, 10],
     )
 
 
@@ -97,22 +129,23 @@ def log(run: Run, seed: int = 0) -> str:
 
 def by_seed(run: Run) -> Markdown:
     """Loss and accuracy of the best epoch of each seed, and on the test reviews."""
-    rows = []
+    labels, rows = run.predictions["labels"], []
     for seed, losses in enumerate(run.predictions["valid_loss"]):
         of = {what: values[seed] for what, values in run.predictions.items()}
         epoch = best_epoch(losses)
         pairs = (
             (of["loss"][epoch], of["accuracy"][epoch]),
             (losses[epoch], of["valid_accuracy"][epoch]),
-            (
-                test_loss(run, seed),
-                binary_accuracy(of["logits"], run.predictions["labels"]),
-            ),
+            (test_loss(run, seed), binary_accuracy(of["logits"], labels)),
         )
-        shown = (f"{loss:.3f} {accuracy:.2%}".split() for loss, accuracy in pairs)
-        rows.append((seed, epoch + 1, *chain(*shown)))
-    header = ["seed", "epoch", "training loss", "accuracy", "validation loss"]
-    return table([*header, "accuracy", "test loss", "accuracy"], rows)
+        shown = (f"{loss:.3f}, {accuracy:.2%}" for loss, accuracy in pairs)
+        rows.append((seed, epoch + 1, *shown))
+    return table(["seed", "epoch", "training", "validation", "test"], rows)
+
+
+def recalls(of: Result) -> list[float]:
+    """Which fraction of the negative and of the positive reviews a model gets right."""
+    return [of.correct[of.labels == label].double().mean().item() for label in (0, 1)]
 
 
 def confusions(first: Result, best: Result) -> Markdown:
@@ -120,52 +153,12 @@ def confusions(first: Result, best: Result) -> Markdown:
     rows = []
     for model, of in (("notebook's model", first), ("fine-tuned model", best)):
         counts = confusion(of.logits > 0, of.labels, 2).tolist()
+        parts = recalls(of)
         for i, name in enumerate(("negative", "positive")):
             called = (f"{count:,}" for count in counts[i])
-            rows.append((model, name, *called, f"{counts[i][i] / sum(counts[i]):.1%}"))
+            rows.append((model, name, *called, f"{parts[i]:.1%}"))
     header = ["model", "review", "called negative", "called positive", "correct"]
     return table(header, rows, "llrrr")
-
-
-def padding(run: Run) -> Markdown:
-    """Test accuracy by seed and way, and McNemar's test against masked padding."""
-    labels, rows = run.predictions["labels"], []
-    masked = is_correct(run.predictions["masked"], labels)
-    for name, way in (
-        ("masked in training and test", "masked"),
-        ("read in training; test sorted by length", "sorted"),
-        ("read in training; test padded to the limit", "padded"),
-    ):
-        correct = is_correct(run.predictions[way], labels)
-        accuracies = (f"{of.double().mean():.1%}" for of in correct)
-        tests = [p_value(mcnemar(*pair)) for pair in zip(correct, masked, strict=True)]
-        compared = listed(tests, ", ") if way != "masked" else ""
-        rows.append((name, *accuracies, f"{correct.double().mean():.1%}", compared))
-    seeds = (f"seed {seed}" for seed in range(len(masked)))
-    header = ["padding", *seeds, "mean", "p, by seed"]
-    return table(header, rows, widths=[20, *[6] * len(masked), 6, 18])
-
-
-def gap(cells: Mapping[tuple[int, str], npt.NDArray[np.float64]]) -> Markdown:
-    """The mean test accuracy by layer (rows) and head (columns), and that by seed."""
-    rows = []
-    for layer in sorted({layer for layer, _ in cells}, reverse=True):
-        row = [f"layer {layer}"]
-        for head in HEADS.values():
-            each = cells[layer, head]
-            seeds = ", ".join(f"{100 * of:.1f}" for of in each)
-            row.append(f"{each.mean():.2%} ({seeds})")
-        rows.append(row)
-    return table(["", *HEADS.values()], rows)
-
-
-def search(tried: Iterable[Trial]) -> Markdown:
-    """What a search tried, the recipe first."""
-    rows = []
-    for i, trial in enumerate(tried):
-        compared = [signed(100 * trial.gain), p_value(trial.p)] if i else ["", ""]
-        rows.append((trial.name, f"{trial.accuracy:.2%}", *compared))
-    return table(["change", "accuracy", "points", "p"], rows, widths=[16, 7, 7, 7])
 
 
 def results(models: Sequence[Result]) -> Markdown:
@@ -175,13 +168,9 @@ def results(models: Sequence[Result]) -> Markdown:
         low, high = of.interval
         p = p_value(mcnemar(of.correct, models[i - 1].correct)) if i else ""
         accuracy, interval = f"{of.accuracy:.2%}", f"{low:.1%} to {high:.1%}"
-        minutes = f"{training_seconds(of.run) / 60:.0f}"
-        place = re.sub(r"^1 x NVIDIA |^(\d+ cores?) of .*", r"\1", of.run.hardware)
         parameters = (f"{of.trained:,}", f"{of.total:,}")
-        name = f"`{of.name}`"
-        rows.append((name, accuracy, interval, p, *parameters, minutes, place))
-    header = ["run", "accuracy", "interval", "p", "trained", "total", "minutes", "on"]
-    return table(header, rows, "lrrrrrrl", [10, 9, 17, 10, 10, 11, 8, 7])
+        rows.append((f"`{of.name}`", accuracy, interval, p, *parameters))
+    return table(["run", "accuracy", "95% interval", "p", "trained", "total"], rows)
 
 
 def undecided(models: Sequence[Result], level: float) -> str:
@@ -200,59 +189,56 @@ def weights(found: Combination, names: Sequence[str]) -> str:
     return listed((f"{name} {signed(share)}" for name, share in pairs), ", ")
 
 
-def errors(run: Run) -> Markdown:
-    """How the worst errors of a run begin."""
-    rows = [
-        (
-            "positive" if of["label"] else "negative",
-            f"{1 / (1 + math.exp(-of['logit'])):.3f}",
-            excerpt(of["text"]),
-        )
-        for of in run.metrics["errors"]
-    ]
-    return table(["label", "P", "review"], rows, "lrl", [9, 6, 60])
+def curves(runs: Sequence[Run]) -> Figure:
+    """Validation loss after each epoch, and thin the training loss, seed 0 of each."""
+    fig, ax = plt.subplots(figsize=(6.0, 1.9))
+    for run, colour in zip(runs, (BLUE, GREEN, ORANGE), strict=True):
+        losses = run.predictions["losses"][0].float()
+        valid = run.predictions["valid_loss"][0]
+        length = len(losses) / len(valid)
+        window = max(1, round(length / 20))
+        running = losses.unfold(0, window, 1).mean(dim=1)
+        middle = (np.arange(len(running)) + (window + 1) / 2) / length
+        ax.plot(middle, running, color=colour, lw=0.6, alpha=0.7)
+        ax.plot(range(1, len(valid) + 1), valid, "o-", color=colour, label=run.name)
+    ax.axhline(math.log(2), color="black", ls="--", lw=0.8)
+    ax.set(xlabel="epochs", ylabel="cross-entropy (nats)", ylim=(0, 0.75))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend(loc="upper right", bbox_to_anchor=(1, 0.92))
+    return fig
 
 
-def excerpt(text: str, length: int = 130) -> str:
-    """The beginning of a review, as Markdown for a cell of a table."""
-    text = re.sub(r"\s+", " ", re.sub(r"<br\s*/?>", " ", text))
-    cut = text if len(text) <= length else text[:length].rsplit(" ", 1)[0] + " …"
-    return re.sub(r"([\\`*_{}\[\]<>#$~^@\"'])", r"\\\1", cut)
+def right(predictor: Predictor, texts: Sequence[str]) -> int:
+    """On how many reviews of Q4 a model agrees with a reader."""
+    return agreement(predictor.predict_proba(texts), [READ[text] for text in texts])
 
 
-def negation(said: Mapping[str, npt.NDArray[np.float32]]) -> Markdown:
-    """What each model gives the sentences with and without a negation, P(positive)."""
-    rows = [
-        (text if positive else f"*{text}*", *(f"{p[i]:.2f}" for p in said.values()))
-        for i, (text, positive) in enumerate(PROBES)
-    ]
-    names = (name.removeprefix("sentiment-") for name in said)
-    return table(["", *names], rows)
+def effects(predictor: Predictor, texts: Sequence[str]) -> dict[str, Occlusion]:
+    """By how much each token of each text raises the logit."""
+    return {text: inspection.occlusion(predictor, text) for text in texts}
 
 
-def seconds(time: float) -> str:
-    """A time to two digits, or to the second."""
-    return f"{time:.2g}" if time < 10 else f"{time:.0f}"
+def heaviest(effects: Mapping[str, Occlusion], texts: Sequence[str]) -> Markdown:
+    """The token of each text that moves the logit most."""
+    found = []
+    for text in texts:
+        tokens, values = effects[text]
+        found.append(f"*{tokens[int(np.abs(values).argmax())]}*")
+    return Markdown(" and ".join(found))
 
 
-def speed(fastest: Mapping[str, float], config: Speed) -> Markdown:
-    """Seconds of each way that was timed, and its reviews in a second."""
-    limit, reviews = f"up to {config.max_tokens} tokens", config.reviews
-    of_epoch, count = f"up to {config.epoch_tokens} tokens", config.epoch_reviews
-    same, few = "the same reviews", config.step_reviews
-    names = {
-        "encode": (f"encode to the disk, {limit}", reviews),
-        "library": (f"`sentence_transformers`, {same}", reviews),
-        "loop": (f"a plain loop over batches, {same}", reviews),
-        "epoch's states": (f"storing states, {of_epoch}", count),
-        "stored epoch": (f"epoch with stored states, {of_epoch}", count),
-        "notebook epoch": (f"epoch in the notebook's way, {same}", count),
-        "reversed step": ("step with reversed sequences", few),
-        "packed step": (f"step with packed sequences, {same}", few),
-        "padded step": (f"step that reads the padding, {same}", few),
-    }
-    rows = [
-        (name, seconds(fastest[key]), f"{number / fastest[key]:.1f}")
-        for key, (name, number) in names.items()
-    ]
-    return table(["", "seconds", "reviews / s"], rows, widths=[36, 9, 12])
+def occlusion(effects: Mapping[str, Occlusion]) -> Figure:
+    """By how much each token of a text raises the logit, a panel for each text."""
+    largest = max(abs(value) for _, values in effects.values() for value in values)
+    longest = max(len(tokens) for tokens, _ in effects.values())
+    fig, axes = plt.subplots(1, len(effects), figsize=(6.3, 0.7 + 0.125 * longest))
+    for ax, (text, (tokens, values)) in zip(axes, effects.items(), strict=True):
+        colours = [ORANGE if value < 0 else BLUE for value in values]
+        ax.barh(range(len(tokens)), values, color=colours)
+        ax.set_yticks(range(len(tokens)), tokens, fontsize=7)
+        ax.set(xlim=(-1.05 * largest, 1.05 * largest), ylim=(longest - 0.5, -0.5))
+        ax.set_title(textwrap.fill(text, 84 // len(effects)), fontsize=7.5)
+        ax.locator_params(axis="x", nbins=5)
+        ax.grid(visible=False, axis="y")
+    fig.supxlabel("difference of the logit", fontsize=8)
+    return fig

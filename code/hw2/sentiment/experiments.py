@@ -103,6 +103,7 @@ def train_and_test(
     prepared, facts = prepare(config, folder, checkpoint, reviews)
     histories, weights = [], []
     logits: dict[str, list[Tensor]] = {part: [] for part in reviews if part != "train"}
+
     for seed in range(config.seeds):
         torch.manual_seed(seed)
         model, _ = build(config, folder)
@@ -116,12 +117,14 @@ def train_and_test(
             name=f"{name}-{seed}",
             checkpoint=checkpoint,
         )
+
         rounded = {what: weight.half() for what, weight in best.items()}
         trained.load_state_dict(rounded, strict=False)
         histories.append(history)
         weights.append({w: of.half() for w, of in trained_weights(model).items()})
         for part, found in logits.items():
             found.append(evaluate_epoch(trained, prepared[part])[2])
+
     predictions = stacked(histories)
     for part, found in logits.items():
         start = "" if part == "test" else f"{part}_"

@@ -47,6 +47,7 @@ class GruHead(nn.Module):
             right, _ = ahead(states)
             left, _ = back(reverse(states, lengths))
             states = torch.cat([right, reverse(left, lengths)], dim=2)
+
         rows, last = torch.arange(len(lengths), device=lengths.device), lengths - 1
         final = torch.cat([right[rows, last], left[rows, last]], dim=1)
         logits: Tensor = self.linear(self.dropout(final)).squeeze(1)

@@ -15,7 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from hw2 import sentiment
 from hw2.evaluation import confusion, seed_accuracies
-from hw2.exhibits.sentiment import excerpt
+from hw2.exhibits.sentiment_studies import excerpt
 from hw2.sentiment import Predictor, encoder, inspection
 from hw2.sentiment.experiments import training_seconds
 from hw2.sentiment.inspection import Trial, significant, trials
