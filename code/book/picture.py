@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 ROOT = Path(__file__).parents[2]
 # The answers, a theorem with its proof, and results: pages by what stands on them.
-SHOWN = ("Problem 1. Recurrent network", "Theorem 2.1 (", "Figure 4.3:")
+SHOWN = ("Problem 1. Recurrent network", "Theorem 2.1 (Error", "Figure 4.3:")
 SCALE = 1.0  # pixels of a point: a page of A4 is 595 wide
 
 
