@@ -10,6 +10,7 @@ was the whole book, not a page of it.
 import json
 import os
 import re
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ def answers(book: Path) -> list[dict[str, Any]]:
         formula.replace_with(f"${tex.text if tex else formula.text}$")
     pdf = book / "report.pdf"
     found = places.read(pdf) if pdf.exists() else None
+    links = main.select("tbody td:last-child a[href]")
+    leads = iter(found.matched([_text(link) for link in links]) if found else [])
     entries = []
     for heading in main.select("h2"):
         number, whole, parts = _points(heading.get_text())
@@ -47,7 +50,8 @@ def answers(book: Path) -> list[dict[str, Any]]:
             name, links = _text(question), place.select("a[href]")
             if not links or not _text(answer):
                 raise ValueError(f"question {name} has no answer, or leads nowhere")
-            whole_problem, words = name == str(number), [_text(link) for link in links]
+            whole_problem = name == str(number)
+            there = list(islice(leads, len(links)))
             records = [code.get_text() for code in place.find_all("code")]
             anchor = str(links[0]["href"]).removeprefix("./")
             entries.append(
@@ -58,8 +62,8 @@ def answers(book: Path) -> list[dict[str, Any]]:
                     "problem_points": whole,
                     "answer": _text(answer),
                     "anchor": anchor,
-                    "page": found.of(words[0]).page if found else None,
-                    "pages": found.range(words, whole_problem) if found else None,
+                    "page": there[0].page if found else None,
+                    "pages": found.range(there, whole_problem) if found else None,
                     "records": records,
                 }
             )

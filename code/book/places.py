@@ -1,8 +1,8 @@
 """Where in the PDF of the book the answers stand, read back from the finished file.
 
 The links of the page "Answers at a glance" lead to places, and the bookmarks say in
-which sections these are. A link is found by the words that it stands on, which are the
-same in the HTML book.
+which sections these are. A link is found by its place among the others, and by the
+words that it stands on.
 """
 
 import re
@@ -37,35 +37,39 @@ class Section(NamedTuple):
 class Places(NamedTuple):
     """The sections of a PDF, its pages, and where the links of the answers lead.
 
-    ``links`` has the key of the words (see ``key``) and the places; there are several
-    where several links have the same words.
+    ``links`` has the words of each link and the place, in the order of the PDF.
     """
 
     sections: list[Section]
     pages: int
-    links: dict[str, set[Place]]
+    links: list[tuple[str, Place]]
 
-    def of(self, words: str) -> Place:
-        """The place that a link with these words leads to.
+    def matched(self, links: list[str]) -> list[Place]:
+        """The places that links with these words lead to, in their order.
 
-        Raises ``ValueError`` where there is no such link, or it is not clear which.
+        A link of the PDF may have the end of the words alone, as Quarto's has the
+        number of a theorem, and one that is broken over two lines stands there twice.
+        Raises ``ValueError`` where the links of the PDF are others.
         """
-        found = self.links.get(key(words), set())
-        if len(found) != 1:
-            raise ValueError(
-                f"in the PDF the link {words!r} has {len(found)} places, expected one"
-            )
-        return next(iter(found))
+        found, rest = [], iter(self.links)
+        for words in links:
+            text, place = next(rest, ("", None))
+            while place and not key(words).endswith(key(text)):
+                more, same = next(rest, ("", None))
+                text, place = text + more, place if same == place else None
+            if not place or not key(text):
+                raise ValueError(f"the PDF has no link {words!r} where HTML has it")
+            found.append(place)
+        return found
 
-    def range(self, links: list[str], whole: bool) -> tuple[int, int]:
-        """The first and the last page of an answer, whose links have the words given.
+    def range(self, places: list[Place], whole: bool) -> tuple[int, int]:
+        """The first and the last page of an answer, whose links lead to ``places``.
 
         An answer to a whole problem has the pages of the chapter of its first link. Any
         other begins with the section of its first link, and ends with the last section
-        of the chapter that a link leads to. Raises ``ValueError`` for a link that leads
-        nowhere, or to a place before the first chapter.
+        of the chapter that a link leads to. Raises ``ValueError`` for a place before
+        the first chapter.
         """
-        places = [self.of(words) for words in links]
         chapter = self._around(places[0], 0)
         first = chapter if whole else self._around(places[0], 9)
         inside = [self._around(place, 9) for place in places]
@@ -121,9 +125,7 @@ def read(pdf: Path) -> Places:
     first, last = chapters[index].start.page, len(reader.pages)
     if index + 1 < len(chapters):
         last = chapters[index + 1].start.page
-    links: dict[str, set[Place]] = {}
-    for words, place in _links(reader, pdf, range(first, last + 1)):
-        links.setdefault(key(words), set()).add(place)
+    links = list(_links(reader, pdf, range(first, last + 1)))
     return Places(sections, len(reader.pages), links)
 
 
@@ -153,10 +155,8 @@ def _place(reader: PdfReader, destination: Destination) -> Place:
 def _links(reader: PdfReader, pdf: Path, pages: range) -> Iterator[tuple[str, Place]]:
     """The words of each link within the PDF, and the place that it leads to.
 
-    A link that is broken over two lines has two areas, one after the other; so the
-    words of each two such areas that lead to one place are taken together as well.
+    A link that is broken over two lines has two areas, one after the other.
     """
-    before, last = "", None
     with pypdfium2.PdfDocument(pdf) as document:
         for page in pages:
             text = document[page - 1].get_textpage()
@@ -170,6 +170,3 @@ def _links(reader: PdfReader, pdf: Path, pages: range) -> Iterator[tuple[str, Pl
                 # TeX draws the area of a link a point larger than the words.
                 words = text.get_text_bounded(left + 1, bottom + 1, right - 1, top - 1)
                 yield words, place
-                if last == name:
-                    yield before + words, place
-                before, last = words, name

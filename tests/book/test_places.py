@@ -34,7 +34,7 @@ LINKS = {
     "Table A.1": Place(12, 500),
     "Preface": Place(1, 10),
 }
-BOOK = Places(SECTIONS, 13, {key(text): {place} for text, place in LINKS.items()})
+BOOK = Places(SECTIONS, 13, list(LINKS.items()))
 
 
 @pytest.mark.parametrize(
@@ -56,22 +56,29 @@ BOOK = Places(SECTIONS, 13, {key(text): {place} for text, place in LINKS.items()
 def test_the_pages_of_an_answer(
     links: list[str], whole: bool, pages: tuple[int, int]
 ) -> None:
-    assert BOOK.range(links, whole) == pages
+    assert BOOK.range([LINKS[words] for words in links], whole) == pages
 
 
 def test_a_section_that_ends_where_it_begins_has_a_page() -> None:
     sections = [Section("A", 0, Place(1, 70)), Section("B", 0, Place(1, 75))]
-    assert Places(sections, 2, {"x": {Place(1, 72)}}).range(["x"], True) == (1, 1)
+    assert Places(sections, 2, []).range([Place(1, 72)], True) == (1, 1)
 
 
-def test_a_link_that_is_nowhere_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"link 'Table 9.9' has 0 places"):
-        BOOK.range(["Norms", "Table 9.9"], False)
+def test_a_place_before_the_chapters_is_an_error() -> None:
     with pytest.raises(ValueError, match="page 1 is in no chapter"):
-        BOOK.range(["Preface"], True)
-    twice = {"Norms": {Place(1, 70), Place(8, 200)}}
-    with pytest.raises(ValueError, match="link 'Norms' has 2 places"):
-        Places(SECTIONS, 13, twice).of("Norms")
+        BOOK.range([Place(1, 10)], True)
+
+
+def test_links_are_matched_in_order() -> None:
+    one, two = Place(5, 200), Place(6, 100)
+    links = [("Theorem", one), ("1.1", one), ("1.1,", two), ("Norms", one)]
+    book = Places(SECTIONS, 13, links)  # broken over two lines, the number alone, whole
+    assert book.matched(["Theorem 1.1", "Lemma 1.1", "Norms"]) == [one, two, one]
+    for wrong in (["Norms"], ["Theorem 1.1", "Lemma 1.2"], ["Theorem 1.1"] * 2 + ["x"]):
+        with pytest.raises(ValueError, match="the PDF has no link"):
+            book.matched(wrong)
+    with pytest.raises(ValueError, match=r"no link 'Theorem 1\.1'"):
+        Places(SECTIONS, 13, [("Theorem", one), ("1.1", two)]).matched(["Theorem 1.1"])
 
 
 def test_words_are_compared_by_what_both_formats_have() -> None:

@@ -231,13 +231,13 @@ def occlusion(effects: Mapping[str, Occlusion]) -> Figure:
     """By how much each token of a text raises the logit, a panel for each text."""
     largest = max(abs(value) for _, values in effects.values() for value in values)
     longest = max(len(tokens) for tokens, _ in effects.values())
-    fig, axes = plt.subplots(1, len(effects), figsize=(6.3, 0.7 + 0.125 * longest))
+    fig, axes = plt.subplots(1, len(effects), figsize=(6.2, 0.75 + 0.13 * longest))
     for ax, (text, (tokens, values)) in zip(axes, effects.items(), strict=True):
         colours = [ORANGE if value < 0 else BLUE for value in values]
         ax.barh(range(len(tokens)), values, color=colours)
-        ax.set_yticks(range(len(tokens)), tokens, fontsize=7)
+        ax.set_yticks(range(len(tokens)), tokens, fontsize=7.5)
         ax.set(xlim=(-1.05 * largest, 1.05 * largest), ylim=(longest - 0.5, -0.5))
-        ax.set_title(textwrap.fill(text, 84 // len(effects)), fontsize=7.5)
+        ax.set_title(textwrap.fill(text, 84 // len(effects)), fontsize=8)
         ax.locator_params(axis="x", nbins=5)
         ax.grid(visible=False, axis="y")
     fig.supxlabel("difference of the logit", fontsize=8)

@@ -224,12 +224,17 @@ def extremes(counts: Tensor, names: Sequence[str]) -> tuple[str, str]:
 
 
 def commonest(counts: Tensor, names: Sequence[str], many: int) -> str:
-    """The commonest errors of a confusion matrix in words, the commonest first."""
-    wrong = counts - counts.diagonal().diag()
+    """The commonest errors of a confusion matrix in words, the commonest first.
+
+    There are more than ``many`` where some are as common as the last of these.
+    """
+    wrong = (counts - counts.diagonal().diag()).flatten()
+    least = wrong.topk(many).values[-1]
     found = []
-    for place in wrong.flatten().topk(many).indices.tolist():
-        true, given = divmod(place, len(names))
-        found.append(f"{names[true]} as {names[given]} ({wrong[true, given]})")
+    for place in wrong.argsort(descending=True, stable=True).tolist():
+        if wrong[place] >= least:
+            true, given = divmod(place, len(names))
+            found.append(f"{names[true]} as {names[given]} ({wrong[place]})")
     return listed(found, ", ")
 
 
