@@ -10,7 +10,6 @@ import pytest
 from pypdf import PdfReader
 from pypdf.generic import Destination
 
-from book import checks
 from book.variables import FIELDS, Variables, cover, read
 from conftest import ROOT, bookmarks, page, words
 from portable.chapter import REFERENCES
@@ -205,8 +204,3 @@ def test_names_are_shown_as_written_and_are_no_code() -> None:
     for raw in (r"\input{", " & ", "100%", "$x$", "_{", " #"):
         assert raw not in tex, raw
     assert r"\textbackslash" in tex and "0123" in tex
-
-
-def test_nothing_reaches_beyond_the_text(book: Path) -> None:
-    margins = checks.margins(read_project(ROOT).format("pdf")["geometry"])
-    assert checks.overflowing(book / "report.pdf", margins) == []
