@@ -104,7 +104,6 @@ def _arguments(project: Project, name: str) -> list[str]:
         *(f"--lua-filter={path}" for path in (CHECK, *own, NUMBERS)),
         "--citeproc",
         *("--metadata=link-citations", f"--metadata=lang={project.language}"),
-        f"--metadata=keywords={', '.join(project.keywords)}",
         f"--metadata=chapter-prefix={project.chapter_prefix}",
     ]
     if "bibliography" in project.options:

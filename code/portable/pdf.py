@@ -12,7 +12,7 @@ from portable.project import Project
 
 HERE = Path(__file__).parent
 PANDOC_VARIABLES = (
-    *("documentclass", "classoption", "papersize", "fontsize", "geometry"),
+    *("documentclass", "classoption", "papersize", "fontsize", "geometry", "keywords"),
     *("colorlinks", "linkcolor", "citecolor", "urlcolor", "toccolor"),
 )
 # Where LaTeX can, it tags language, paragraphs and links, for screen readers. Before

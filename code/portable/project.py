@@ -26,7 +26,6 @@ SCHEMA: dict[str, Any] = {
     },
     "lang": None,
     "language": {"crossref-ch-prefix": None},
-    "keywords": None,
     "bibliography": None,
     "jupyter": None,
     "format": {
@@ -39,6 +38,7 @@ SCHEMA: dict[str, Any] = {
             "css": None,
         },
         "pdf": {
+            "keywords": None,
             "documentclass": None,
             "classoption": None,
             "pdf-engine": None,
@@ -91,10 +91,6 @@ class Project:
         return str(
             self.options.get("language", {}).get("crossref-ch-prefix", "Chapter")
         )
-
-    @property
-    def keywords(self) -> list[str]:
-        return _listed(self.options.get("keywords"))
 
     @property
     def sources(self) -> list[str]:
