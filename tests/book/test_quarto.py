@@ -14,6 +14,7 @@ import pytest
 from bs4 import BeautifulSoup, Tag
 from pypdf import PdfReader
 
+from book import places
 from conftest import (
     ROOT,
     bookmarks,
@@ -174,9 +175,23 @@ def test_both_pdfs_say_the_same(by_quarto: Path, book: Path) -> None:
     one, other = (bookmarks(reader) for reader in readers)
     assert [title for title in one if title != "Appendices"] == other  # a part
     label = r"\b(?:Figure|Table|Theorem|Lemma|Corollary|Proposition) [A\d]\.\d+"
-    # Quarto repeats the caption of a table on its next page.
     found, same = (set(re.findall(label, pdf_text(reader))) for reader in readers)
-    assert found == same and len(found) > 50
+    assert found == same and len(found) > 20
+
+
+def test_both_pdfs_have_the_same_pages(by_quarto: Path, book: Path) -> None:
+    """Each section begins on the same page, and each page has the same words."""
+    one, other = (folder / "report.pdf" for folder in (by_quarto, book))
+    begins = [
+        [(section.title, section.start.page) for section in places.read(pdf).sections]
+        for pdf in (one, other)
+    ]
+    assert [start for start in begins[0] if start[0] != "Appendices"] == begins[1]
+    for number, sheets in enumerate(
+        zip(PdfReader(one).pages, PdfReader(other).pages, strict=True), 1
+    ):
+        found, same = (set(re.findall(r"\w+", of.extract_text())) for of in sheets)
+        assert len(found ^ same) <= 3, f"page {number}: {sorted(found ^ same)}"
 
 
 def test_the_same_files_give_the_same_bytes(
