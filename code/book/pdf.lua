@@ -32,8 +32,8 @@ end
 -- Code -----------------------------------------------------------------------------------
 
 -- What the HTML book folds, or can fold, is left out, as imports and the drawing of
--- figures. A listing may
--- be broken over two pages at a blank line, where at least four lines stand on each side.
+-- figures. A listing may be broken over two pages at a blank line, where at least four
+-- lines stand on each side.
 local LEAST = 4
 
 local function pieces(text)
@@ -84,7 +84,7 @@ local function with_runs(blocks, runs)
       line:extend({ pandoc.Str(" ("),
         pandoc.Cite({ pandoc.Str("@tbl-records") }, { pandoc.Citation("tbl-records", "AuthorInText") }),
         pandoc.Str(").") })
-      result:extend({ raw("\\runsofchapter"), pandoc.Para(line) })
+      result:extend({ raw("\\begin{runs}"), pandoc.Para(line), raw("\\end{runs}") })
     end
     runs = pandoc.List()
   end

@@ -96,7 +96,7 @@ def errors(counts: Tensor, names: Sequence[str]) -> Figure:
     Right predictions, on the diagonal, are grey, and a cell without images is empty.
     """
     wrong = counts - counts.diagonal().diag()
-    fig, ax = plt.subplots(figsize=(5.6, 3.1))
+    fig, ax = plt.subplots(figsize=(5.6, 2.75))
     ax.imshow(wrong, vmin=0, aspect="auto")
     for (row, column), count in np.ndenumerate(counts.numpy()):
         if row == column:
