@@ -15,9 +15,6 @@ PANDOC_VARIABLES = (
     *("documentclass", "classoption", "papersize", "fontsize", "geometry", "keywords"),
     *("colorlinks", "linkcolor", "citecolor", "urlcolor", "toccolor"),
 )
-# Where LaTeX can, it tags language, paragraphs and links, for screen readers. Before
-# 2023 it knows no tags of headings, lists, tables and figures.
-TAGS = r"\ifdefined\DocumentMetadata\DocumentMetadata{testphase=phase-II,lang=%s}\fi"
 ENGINES = {"lualatex": "-lualatex", "xelatex": "-xelatex"}
 
 
@@ -59,8 +56,7 @@ def write_pdf(
         build,
     )
     name = Path(project.pdf_name).stem
-    tags = TAGS % project.language
-    (build / f"{name}.tex").write_text(f"{tags}\n{tex}")
+    (build / f"{name}.tex").write_text(tex)
     if not shutil.which("latexmk"):
         raise RenderError("latexmk is not installed; it comes with TeX Live")
     command = ["latexmk", ENGINES[engine], "-interaction=nonstopmode", "-halt-on-error"]
