@@ -108,9 +108,18 @@ def formula(text: str) -> Markdown:
 
 def source(*objects: Any) -> Markdown:
     """The source of functions or classes, as highlighted code."""
-    text = "\n\n".join(
+    return python(text_of(*objects))
+
+
+def text_of(*objects: Any) -> str:
+    """The source of functions or classes."""
+    return "\n\n".join(
         textwrap.dedent(inspect.getsource(item)).rstrip() for item in objects
     )
+
+
+def python(text: str) -> Markdown:
+    """Highlighted code."""
     return Markdown(f"```python\n{text}\n```")
 
 
@@ -130,8 +139,7 @@ def source_of(module: ModuleType, *names: str) -> Markdown:
     for name in names:
         if name not in found:
             raise ValueError(f"{module.__name__} has no {name} = ...")
-    shown = "\n".join(str(found[name]) for name in names)
-    return Markdown(f"```python\n{shown}\n```")
+    return python("\n".join(str(found[name]) for name in names))
 
 
 def signed(number: float, digits: int = 2) -> str:

@@ -127,7 +127,7 @@ def _cell(body: list[str], source: str, start: int) -> Piece:
             )
         if key[1] in options and not isinstance(options[key[1]], OPTIONS[key[1]]):
             raise RenderError(f"{here}: {key[1]} is {options[key[1]]!r}")
-        if options.get("code-fold") not in (None, True, False, "show"):
+        if key[1] == "code-fold" and options[key[1]] not in (True, False, "show"):
             raise RenderError(
                 f"{here}: code-fold is {options['code-fold']!r}, expected true, false "
                 "or show"

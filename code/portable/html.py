@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from portable.pandoc import pandoc
+from portable.pandoc import pandoc, walk, words
 from portable.project import Project
 
 HERE = Path(__file__).parent
@@ -70,18 +70,6 @@ def write_html(project: Project, document: dict[str, Any], out: Path) -> None:
         (out / page).write_text(html)
 
 
-def _walk(node: Any) -> Iterator[dict[str, Any]]:
-    """Every element of a part of pandoc's JSON, in order."""
-    if isinstance(node, dict):
-        if "t" in node:
-            yield node
-        for value in node.values():
-            yield from _walk(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _walk(value)
-
-
 def _attributes(element: dict[str, Any]) -> list[Any] | None:
     """The attributes ``[id, classes, pairs]`` of an element that has them."""
     content = element.get("c")
@@ -95,7 +83,7 @@ def _attributes(element: dict[str, Any]) -> list[Any] | None:
 
 
 def _identifiers(chapter: dict[str, Any]) -> Iterator[str]:
-    for element in _walk(chapter):
+    for element in walk(chapter):
         attributes = _attributes(element)
         if attributes and attributes[0]:
             yield attributes[0]
@@ -103,14 +91,10 @@ def _identifiers(chapter: dict[str, Any]) -> Iterator[str]:
 
 def _title(chapter: dict[str, Any]) -> str:
     """The text of a chapter's first heading, without its number."""
-    for element in _walk(chapter):
+    for element in walk(chapter):
         if element["t"] == "Header":
             parts = [part for part in element["c"][2] if not _is_number(part)]
-            words = (
-                {"Str": part.get("c"), "Space": " "}.get(part["t"], "")
-                for part in _walk(parts)
-            )
-            return "".join(map(str, words)).strip()
+            return words(parts).strip()
     return ""
 
 
@@ -122,7 +106,7 @@ def _is_number(part: dict[str, Any]) -> bool:
 def _relink(chapter: dict[str, Any], page: str, homes: dict[str, str]) -> None:
     """Makes links and images relative to ``page``."""
     folder = posixpath.dirname(page)
-    for element in _walk(chapter):
+    for element in walk(chapter):
         if element["t"] not in ("Link", "Image"):
             continue
         target = element["c"][2]

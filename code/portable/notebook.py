@@ -16,7 +16,7 @@ from nbformat import NotebookNode
 
 from portable.assemble import CELL, OUTPUT
 from portable.chapter import Piece
-from portable.pandoc import pandoc
+from portable.pandoc import pandoc, walk, words
 
 MARKDOWN = "commonmark+pipe_tables+strikeout+tex_math_dollars-raw_html"
 BETWEEN = "between0the0parts"  # on a line of its own, between two texts
@@ -104,13 +104,13 @@ def _cells(blocks: list[Element]) -> Iterator[tuple[int, list[Element]]]:
 
 def _parts(blocks: list[Element]) -> Iterator[tuple[str, list[Element]]]:
     """The texts of a code cell: its outputs in Markdown, and a caption."""
-    for element in _walk(blocks):
+    for element in walk(blocks):
         mark = _mark(element, OUTPUT)
         if mark is not None:
             yield f"output {mark}", element["c"][1]
     for block in blocks:
         if block["t"] == "Figure":
-            captions = [e["c"][1][1] for e in _walk([block]) if e["t"] == "Figure"]
+            captions = [e["c"][1][1] for e in walk([block]) if e["t"] == "Figure"]
             (first, *parts) = [caption for caption in captions if caption]
             inlines = first[0]["c"]
             for part in parts:
@@ -157,12 +157,12 @@ def _element(element: Element) -> list[Element]:
     if "equation" in classes:
         formula, number = content[1]
         how, tex = formula["c"]
-        tag = f"\\tag{{{_text(number).strip('()')}}}"
+        tag = f"\\tag{{{words(number).strip('()')}}}"
         return [{"t": "Math", "c": [how, f"{tex.rstrip()} {tag}\n"]}]
     if "theorem-title" in classes:
         return [{"t": "Strong", "c": [*_plain(content[1]), _str(".")]}]
-    if "number" in classes and _text(content[1]).endswith(":"):  # of a caption
-        return [{"t": "Strong", "c": [_str(_text(content[1])[:-1] + ".")]}]
+    if "number" in classes and words(content[1]).endswith(":"):  # of a caption
+        return [{"t": "Strong", "c": [_str(words(content[1])[:-1] + ".")]}]
     if kind in ("Div", "Span", "Cite"):
         return list(_plain(content[1]))
     if kind == "Link" and content[2][0].startswith("#"):
@@ -180,8 +180,8 @@ def _element(element: Element) -> list[Element]:
 def _title(inlines: list[Element]) -> list[Element]:
     """The words of a heading, without a number that they have already."""
     if inlines and inlines[0]["t"] == "Span" and "number" in inlines[0]["c"][0][1]:
-        number, words = _text(inlines[:1]), _text(inlines[1:])
-        if number in re.findall(r"\w+", words):
+        number, title = words(inlines[:1]), words(inlines[1:])
+        if number in re.findall(r"\w+", title):
             return inlines[2:]  # after the space, too
     return inlines
 
@@ -199,23 +199,6 @@ def _mark(element: Element, kind: str) -> int | None:
     if element["t"] != "Div" or kind not in element["c"][0][1]:
         return None
     return int(dict(element["c"][0][2])["n"])
-
-
-def _walk(node: Any) -> Iterator[Element]:
-    if isinstance(node, dict):
-        if "t" in node:
-            yield node
-        for value in node.values():
-            yield from _walk(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _walk(value)
-
-
-def _text(node: Any) -> str:
-    """The words of inlines."""
-    words = {"Str": lambda e: e["c"], "Space": lambda e: " "}
-    return "".join(words[e["t"]](e) for e in _walk(node) if e["t"] in words)
 
 
 def _str(text: str) -> Element:

@@ -1,8 +1,9 @@
-"""Calls pandoc, and takes its warnings for errors."""
+"""Calls pandoc, and takes its warnings for errors; reads its JSON."""
 
 import json
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +45,21 @@ def pandoc(
     if done.returncode or complaints:
         raise PandocError(complaints or [f"exit status {done.returncode}"])
     return done.stdout
+
+
+def walk(node: Any) -> Iterator[dict[str, Any]]:
+    """Every element of a part of pandoc's JSON, in order."""
+    if isinstance(node, dict):
+        if "t" in node:
+            yield node
+        for value in node.values():
+            yield from walk(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from walk(value)
+
+
+def words(node: Any) -> str:
+    """The words in a part of pandoc's JSON."""
+    parts = {"Str": lambda element: element["c"], "Space": lambda _: " "}
+    return "".join(parts[of["t"]](of) for of in walk(node) if of["t"] in parts)

@@ -1,7 +1,6 @@
 """The tables and longer figures of chapter 5. Those of its studies are apart."""
 
 import ast
-import inspect
 import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +15,17 @@ from matplotlib.ticker import MaxNLocator
 from transformers import BertConfig
 
 from hw2.evaluation import confusion, mcnemar
-from hw2.figures import BLUE, GREEN, ORANGE, listed, p_value, signed, table
+from hw2.figures import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    listed,
+    p_value,
+    python,
+    signed,
+    table,
+    text_of,
+)
 from hw2.sentiment import inspection
 from hw2.sentiment.config import Config
 from hw2.sentiment.ensemble import Combination
@@ -35,8 +44,7 @@ HEADS = {"gru": "GRU", "cnn": "convolution"}
 
 def brief(*objects: Any) -> Markdown:
     """The source of functions or classes, of their docstrings the first line only."""
-    parts = (textwrap.dedent(inspect.getsource(item)).rstrip() for item in objects)
-    text = "\n\n".join(parts)
+    text = text_of(*objects)
     lines = text.splitlines()
     kinds = ast.ClassDef | ast.FunctionDef
     documented = [
@@ -48,7 +56,7 @@ def brief(*objects: Any) -> Markdown:
         if doc.end_lineno and doc.end_lineno > doc.lineno:
             lines[doc.lineno - 1] += '"""'
             del lines[doc.lineno : doc.end_lineno]
-    return Markdown("\n".join(["```python", *lines, "```"]))
+    return python("\n".join(lines))
 
 
 def setup(runs: Mapping[str, Config], encoder: BertConfig) -> Markdown:
