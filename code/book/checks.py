@@ -42,6 +42,13 @@ STRIP = 6.0  # points without ink between the text and the head or foot of a pag
 EDGE = 5 * 72 / 25.4  # points, 5 mm, that printers leave white
 BEYOND = 100.0  # points around the paper where ink is looked for, too
 SCALE = 2.0  # pixels of a point
+# The margins that an option of LaTeX's geometry gives.
+GIVES = {
+    **{side: (side,) for side in ("left", "right", "top", "bottom")},
+    "margin": ("left", "right", "top", "bottom"),
+    **dict.fromkeys(("hmargin", "textwidth"), ("left", "right")),
+    **dict.fromkeys(("vmargin", "textheight"), ("top", "bottom")),
+}
 UNITS = {"mm": 72 / 25.4, "cm": 72 / 2.54, "in": 72.0, "pt": 72 / 72.27, "bp": 1.0}
 
 
@@ -108,25 +115,32 @@ def unnamed(pdf: Path, root: Path) -> list[str]:
     ]
 
 
-def margins(geometry: Any) -> dict[str, float]:
-    """The margins of the page in points, by side, of LaTeX's options of ``geometry``.
+def margins(geometry: Any, width: float, height: float) -> dict[str, float]:
+    """The margins of a page, by side, of LaTeX's options of ``geometry``; in points.
 
-    Only those that the options give. Raises ``ValueError`` for another unit.
+    Only those that the options give, directly or by the size of the text; the page is
+    ``width`` and ``height`` points large. Raises ``ValueError`` for another unit.
     """
-    found: dict[str, float] = {}
     options = geometry if isinstance(geometry, list) else [geometry or ""]
-    for option in ",".join(map(str, options)).split(","):
-        name, _, value = (part.strip() for part in option.partition("="))
-        sides = {
-            "margin": ("left", "right", "top", "bottom"),
-            "hmargin": ("left", "right"),
-            "vmargin": ("top", "bottom"),
-        }.get(name, (name,))
-        if sides[0] in ("left", "right", "top", "bottom"):
-            number = re.fullmatch(r"([\d.]+)\s*(\w\w)", value)
-            if not number or number[2] not in UNITS:
-                raise ValueError(f"geometry has {option!r}, expected as in margin=25mm")
-            found |= dict.fromkeys(sides, float(number[1]) * UNITS[number[2]])
+    parts = (option.partition("=") for option in ",".join(map(str, options)).split(","))
+    given = {name.strip(): value.strip() for name, _, value in parts}
+    above, below = map(int, given.get("vmarginratio", "2:3").split(":"))
+    found: dict[str, float] = {}
+    for name, value in given.items():
+        if name not in GIVES:
+            continue
+        number = re.fullmatch(r"([\d.]+)\s*(\w\w)", value)
+        if not number or number[2] not in UNITS:
+            raise ValueError(
+                f"geometry has '{name}={value}', expected as in {name}=25mm"
+            )
+        length = float(number[1]) * UNITS[number[2]]
+        if name == "textwidth":
+            length = (width - length) / 2
+        found |= dict.fromkeys(GIVES[name], length)
+        if name == "textheight":
+            rest = (height - length) / (above + below)
+            found |= {"top": above * rest, "bottom": below * rest}
     return found
 
 

@@ -91,7 +91,8 @@ def _check_book(copy: Path, out: Path) -> Iterator[Finding]:
     """Checks the book that was rendered in ``copy``, and puts its files in ``out``."""
     project = read_project(copy)
     book, pdf = project.output, project.output / project.pdf_name
-    count = len(PdfReader(pdf).pages)
+    pages = PdfReader(pdf).pages
+    count, paper = len(pages), pages[0].mediabox
     faults = checks.unanswered(book / "answers.json", count)
     yield f"answers and pages of {len(checks.QUESTIONS)} questions", faults
     if not faults:
@@ -99,7 +100,8 @@ def _check_book(copy: Path, out: Path) -> Iterator[Finding]:
         write_pages({entry["question"]: entry["pages"] for entry in entries}, out)
     yield "author and NetID in the PDF", checks.unnamed(pdf, copy)
     try:
-        margins = checks.margins(project.format("pdf").get("geometry"))
+        geometry = project.format("pdf").get("geometry")
+        margins = checks.margins(geometry, float(paper.width), float(paper.height))
         faults = checks.overflowing(pdf, margins)
     except ValueError as error:
         faults = [f"_quarto.yml: {error}"]

@@ -139,7 +139,7 @@ def source_of(module: ModuleType, *names: str) -> Markdown:
     for name in names:
         if name not in found:
             raise ValueError(f"{module.__name__} has no {name} = ...")
-    return python("\n".join(str(found[name]) for name in names))
+    return python("\n\n".join(str(found[name]) for name in names))
 
 
 def signed(number: float, digits: int = 2) -> str:

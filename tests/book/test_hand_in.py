@@ -10,6 +10,7 @@ import pytest
 from pypdf import PdfReader
 from pypdf.generic import Destination
 
+from book import checks
 from book.variables import FIELDS, Variables, cover, read
 from conftest import ROOT, bookmarks, page, words
 from portable.chapter import REFERENCES
@@ -159,9 +160,22 @@ def test_no_page_is_a_third_empty_but_the_last_of_a_problem(
             assert down > 2 / 3, f"page {number + 1} is filled down to {down:.0%}"
 
 
+PAPERS = {"a4": (595.3, 841.9), "letter": (612.0, 792.0)}
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_the_pages_are_the_same_on_either_paper(paper: str) -> None:
+    """The size of the text does not depend on the paper, and fits on it."""
+    geometry = read_project(ROOT).format("pdf")["geometry"]
+    assert [option.partition("=")[0] for option in geometry] == [
+        *("textwidth", "textheight", "vmarginratio")
+    ]
+    margins = checks.margins(geometry, *PAPERS[paper])
+    assert len(margins) == 4 and min(margins.values()) > 10 * 72 / 25.4  # 10 mm
+
+
 def test_the_paper_is_the_one_that_is_asked_for(pdf: PdfReader) -> None:
-    paper = read_project(ROOT).format("pdf")["papersize"]
-    width, height = {"a4": (595.3, 841.9), "letter": (612, 792)}[paper]
+    width, height = PAPERS[read_project(ROOT).format("pdf")["papersize"]]
     for sheet in pdf.pages:
         box = sheet.mediabox
         assert abs(box.width - width) < 1 and abs(box.height - height) < 1

@@ -467,7 +467,9 @@ def test_how_far_it_reaches_is_said(tmp_path: Path) -> None:
 
 
 def test_the_book_has_no_overflow(book: Path) -> None:
-    margins = checks.margins(read_project(ROOT).format("pdf").get("geometry"))
+    geometry = read_project(ROOT).format("pdf")["geometry"]
+    paper = PdfReader(book / "report.pdf").pages[0].mediabox
+    margins = checks.margins(geometry, float(paper.width), float(paper.height))
     assert margins.keys() == MARGIN.keys()
     assert checks.overflowing(book / "report.pdf", margins) == []
 
@@ -480,17 +482,20 @@ def test_the_book_has_no_overflow(book: Path) -> None:
         ("margin=2.54cm", MARGIN),
         (["hmargin=25.4mm", "top=72bp"], {"left": 72.0, "right": 72.0, "top": 72.0}),
         (["margin=1in,", "bottom = 2in", "heightrounded"], MARGIN | {"bottom": 144.0}),
+        (["textwidth=456bp"], {"left": 72.0, "right": 72.0}),
+        (["textheight=700bp"], {"top": 40.0, "bottom": 60.0}),
+        (["textheight=700bp", "vmarginratio=3:1"], {"top": 75.0, "bottom": 25.0}),
     ],
 )
 def test_the_margins_are_those_of_the_project(
     geometry: Any, margins: dict[str, float]
 ) -> None:
-    assert checks.margins(geometry) == pytest.approx(margins)
+    assert checks.margins(geometry, 600, 800) == pytest.approx(margins)
 
 
 def test_a_margin_in_another_unit_is_refused() -> None:
     with pytest.raises(ValueError, match="geometry has 'left=5em', expected as in"):
-        checks.margins(["left=5em"])
+        checks.margins(["left=5em"], 600, 800)
 
 
 def cell(kind: str, source: str, **more: Any) -> dict[str, Any]:

@@ -28,7 +28,7 @@ TOPS = ("T-shirt", "Pullover", "Dress", "Coat", "Shirt")  # on the upper body
 
 def patches(image: Tensor, tokens: Tensor) -> Figure:
     """An image (28, 28), its 49 patches, and the tokens (49, 16) that they are."""
-    fig, axes = plt.subplots(1, 3, figsize=(6.0, 1.75), width_ratios=[5, 5, 2])
+    fig, axes = plt.subplots(1, 3, figsize=(6.0, 1.6), width_ratios=[5, 5, 2])
     shade = {"cmap": "Greys", "vmin": 0, "vmax": 1}
     axes[0].imshow(image, extent=(0, 28, 28, 0), **shade)
     axes[0].vlines(range(0, 29, 4), 0, 28, color=ORANGE, lw=0.7)
@@ -63,7 +63,7 @@ def curves(
     Loss and accuracy are first those on the held-out images, the same for all networks,
     then the loss is that in training. A line stands at the epoch of a ``change``.
     """
-    fig, axes = plt.subplots(1, 3, figsize=(6.2, 2.5))
+    fig, axes = plt.subplots(1, 3, figsize=(6.2, 2.2))
     for name, run in runs.items():
         of = run.predictions
         shown = (
@@ -96,7 +96,7 @@ def errors(counts: Tensor, names: Sequence[str]) -> Figure:
     Right predictions, on the diagonal, are grey, and a cell without images is empty.
     """
     wrong = counts - counts.diagonal().diag()
-    fig, ax = plt.subplots(figsize=(5.6, 2.75))
+    fig, ax = plt.subplots(figsize=(5.6, 2.5))
     ax.imshow(wrong, vmin=0, aspect="auto")
     for (row, column), count in np.ndenumerate(counts.numpy()):
         if row == column:

@@ -132,6 +132,7 @@ class ViT(Network):
             raise ValueError(
                 f"heads is {config.heads}, expected a divisor of width {config.width}"
             )
+
         self.patch = config.patch
         self.embed = nn.Linear(config.patch**2, config.width)
         tokens = (SIDE // config.patch) ** 2
@@ -140,6 +141,7 @@ class ViT(Network):
             if config.positions
             else 0.0
         )
+
         self.blocks = nn.Sequential(
             *(
                 Block(config.width, config.heads, config.mlp)

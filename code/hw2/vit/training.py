@@ -167,10 +167,12 @@ def fit(
     share of each batch; raises ``ValueError`` for a batch that has no equal shares, or
     is too large.
     """
+
     accelerator = accelerator_for(recipe, len(train[1]))
     rank, processes = accelerator.process_index, accelerator.num_processes
     # What is prepared may multiply in 16 bits; the model itself goes on in 32.
     network = accelerator.prepare(compiled(nn.Sequential(model)))
+
     optimisers = optimisers_for(model, recipe)
     length = len(train[1]) // recipe.batch
     look = partial(evaluate, model, held_out)
