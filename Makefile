@@ -13,7 +13,7 @@ BIN := .venv/bin
 
 LATEX_COMMANDS := lualatex latexmk kpsewhich
 LATEX_FILES := scrreprt.cls tcolorbox.sty fvextra.sty unicode-math.sty amsthm.sty \
-  caption.sty needspace.sty \
+  caption.sty needspace.sty accsupp.sty \
   lmroman10-regular.otf latinmodern-math.otf
 DEBIAN_PACKAGES := latexmk lmodern texlive-luatex texlive-latex-recommended \
   texlive-latex-extra texlive-fonts-recommended dataset-fashion-mnist \

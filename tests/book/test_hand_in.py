@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pypdfium2
 import pytest
+import yaml
 from pypdf import PdfReader
 from pypdf.generic import Destination
 
@@ -189,6 +190,25 @@ def test_it_says_what_it_is_to_machines(pdf: PdfReader) -> None:
     assert says.subject == f"{about.course}, {about.homework}"
     assert "attention" in str(says.get("/Keywords"))
     assert str(pdf.root_object["/Lang"]) == "en"
+
+
+def test_every_figure_has_its_description(pdf: PdfReader) -> None:
+    expected = [
+        str(yaml.safe_load(described))
+        for source in SOURCES
+        for described in re.findall(r"^#\| fig-alt: (.*)$", parts(source)[0], re.M)
+    ]
+    streams = [sheet.get_contents() for sheet in pdf.pages]
+    found = [
+        str(operands[1]["/Alt"])
+        for stream in streams
+        if stream is not None
+        for operands, operator in stream.operations
+        if operator == b"BDC" and "/Alt" in operands[1]
+    ]
+    # LaTeX writes an apostrophe or a minus in its own way.
+    plain = [[re.sub(r"\W", "", text) for text in kind] for kind in (found, expected)]
+    assert sorted(plain[0]) == sorted(plain[1]) and len(found) > 10
 
 
 # Names
