@@ -13,35 +13,45 @@ from portable.chapter import Piece
 CELL, OUTPUT = "begins-cell", "is-output"  # the classes of marks, for the notebooks
 
 
+def unmarked(node: Any) -> Any:
+    """A part of the book as pandoc's JSON without the marks that ``assemble`` made."""
+    if isinstance(node, dict):
+        return {key: unmarked(value) for key, value in node.items()}
+    if not isinstance(node, list):
+        return node
+    found: list[Any] = []
+    for child in node:
+        block = child if isinstance(child, dict) and child.get("t") == "Div" else None
+        classes = block["c"][0][1] if block else []
+        inside = CELL in classes or OUTPUT in classes
+        found += unmarked(child["c"][1]) if inside else [unmarked(child)]
+    return found
+
+
 def assemble(
     source: str,
     pieces: list[Piece],
     notebook: NotebookNode,
     figures: Path,
-    marked: bool = False,
 ) -> str:
     """The Markdown of a chapter; its figures go to the folder ``figures``.
 
     An image is written as both ``.svg`` and ``.pdf`` where it is a vector figure, and
-    named with ``.svg``. With ``marked`` an empty block of the class ``CELL`` stands
-    before each cell, and a block of the class ``OUTPUT`` around each output that is
-    Markdown; the attribute ``n`` counts the cells of the chapter, and the outputs of
-    the cell.
+    named with ``.svg``. An empty block of the class ``CELL`` stands before each cell,
+    and a block of the class ``OUTPUT`` around each output that is Markdown; the
+    attribute ``n`` counts the cells of the chapter, and the outputs of the cell.
     """
     parts = []
     for index, (piece, cell) in enumerate(zip(pieces, notebook.cells, strict=True)):
-        if marked:
-            parts.append(_marked(CELL, index, ""))
+        parts.append(_marked(CELL, index, ""))
         if piece.kind == "markdown":
             parts.append(cell.source)
         elif piece.options.get("include", True):
-            parts.append(_cell(source, piece, cell, figures, marked))
+            parts.append(_cell(source, piece, cell, figures))
     return "\n\n".join(parts)
 
 
-def _cell(
-    source: str, piece: Piece, cell: NotebookNode, figures: Path, marked: bool
-) -> str:
+def _cell(source: str, piece: Piece, cell: NotebookNode, figures: Path) -> str:
     options = piece.options
     parts = []
     if options.get("echo", True) and piece.text:
@@ -52,13 +62,11 @@ def _cell(
             fold = f'code-fold="{shown}" code-summary="{summary}"'
         parts.append(_code(piece.text, "python cell-code", fold))
     if options.get("output", True):
-        parts += _outputs(source, piece, cell, figures, marked)
+        parts += _outputs(source, piece, cell, figures)
     return "\n\n".join(parts)
 
 
-def _outputs(
-    source: str, piece: Piece, cell: NotebookNode, figures: Path, marked: bool
-) -> list[str]:
+def _outputs(source: str, piece: Piece, cell: NotebookNode, figures: Path) -> list[str]:
     options = piece.options
     label = str(options.get("label", ""))
     texts: list[str] = []
@@ -73,8 +81,7 @@ def _outputs(
         data = output.data
         stem = f"{Path(source).stem}-{label or piece.line}-{len(images) + 1}"
         if "text/markdown" in data:
-            text = data["text/markdown"]
-            texts.append(_marked(OUTPUT, number, text) if marked else text)
+            texts.append(_marked(OUTPUT, number, data["text/markdown"]))
         elif "text/latex" in data:
             texts.append(data["text/latex"])
         elif "image/svg+xml" in data:

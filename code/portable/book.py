@@ -10,10 +10,9 @@ import tempfile
 import time
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from portable import RenderError
-from portable.assemble import assemble
+from portable.assemble import assemble, unmarked
 from portable.chapter import read_chapter
 from portable.date import fix_date
 from portable.execute import execute
@@ -47,7 +46,6 @@ def render(
         for path in (build / "figures", out / "notebooks"):
             path.mkdir(parents=True)
         texts: list[str] = []
-        marked: list[str] = []
         done: list[Chapter] = []
         for source, pieces in zip(project.sources, chapters, strict=True):
             start = time.perf_counter()
@@ -56,16 +54,12 @@ def render(
             notebook = execute(root, source, pieces)
             kind = "appendix" if source in project.appendices else "numbered"
             head = f'{{.chapter kind="{kind}" source="{Path(source).name}"}}'
-            for mark, book in ((False, texts), (True, marked)):
-                text = assemble(source, pieces, notebook, build / "figures", mark)
-                book.append(f"{FENCE} {head}\n\n{text}\n\n{FENCE}")
+            text = assemble(source, pieces, notebook, build / "figures")
+            texts.append(f"{FENCE} {head}\n\n{text}\n\n{FENCE}")
             done.append(Chapter(source, pieces, notebook))
             print(f"{progress} {time.perf_counter() - start:.1f} s", flush=True)
         try:
-            _write(project, "\n\n".join(texts), formats, build, out)
-            if "notebooks" in formats:
-                document = _numbered(project, "\n\n".join(marked), build)
-                write_notebooks(document, done, out / "notebooks")
+            _write(project, "\n\n".join(texts), done, formats, build, out)
         except PandocError as error:
             raise RenderError(_located(error.complaints, project)) from None
         if set(formats) == {"notebooks"}:
@@ -77,23 +71,27 @@ def render(
 
 
 def _write(
-    project: Project, markdown: str, formats: Collection[str], build: Path, out: Path
+    project: Project,
+    markdown: str,
+    chapters: list[Chapter],
+    formats: Collection[str],
+    build: Path,
+    out: Path,
 ) -> None:
+    if {"html", "notebooks"} & set(formats):
+        arguments = [*_arguments(project, "html"), "--to=json"]
+        document = json.loads(pandoc(arguments, markdown, folder=build))
     if "html" in formats:
         print("HTML ...", flush=True)
         shutil.copytree(
             build / "figures", out / "figures", ignore=shutil.ignore_patterns("*.pdf")
         )
-        write_html(project, _numbered(project, markdown, build), out)
+        write_html(project, unmarked(document), out)
+    if "notebooks" in formats:
+        write_notebooks(document, chapters, out / "notebooks")
     if "pdf" in formats:
         print("PDF ...", flush=True)
         write_pdf(project, markdown, _arguments(project, "pdf"), build, out)
-
-
-def _numbered(project: Project, markdown: str, build: Path) -> dict[str, Any]:
-    """The book as pandoc's JSON, numbered for HTML."""
-    arguments = [*_arguments(project, "html"), "--to=json"]
-    return dict(json.loads(pandoc(arguments, markdown, folder=build)))
 
 
 def _arguments(project: Project, name: str) -> list[str]:

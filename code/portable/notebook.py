@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import nbformat
 from nbformat import NotebookNode
 
-from portable.assemble import CELL, OUTPUT
+from portable.assemble import CELL, OUTPUT, unmarked
 from portable.chapter import Piece
 from portable.pandoc import pandoc, walk, words
 
@@ -122,7 +122,7 @@ def _markdown(document: dict[str, Any], texts: list[list[Element]]) -> list[str]
     """Each text, a list of blocks, as Markdown."""
     blocks: list[Element] = []
     for text in texts:
-        blocks += [*_without_marks(text), {"t": "Para", "c": [_str(BETWEEN)]}]
+        blocks += [*unmarked(text), {"t": "Para", "c": [_str(BETWEEN)]}]
     together = json.dumps(document | {"blocks": blocks, "meta": {}})
     markdown = pandoc(["--from=json", f"--to={MARKDOWN}", "--wrap=preserve"], together)
     found = re.split(rf"^{BETWEEN}$", markdown, flags=re.MULTILINE)
@@ -184,14 +184,6 @@ def _title(inlines: list[Element]) -> list[Element]:
         if number in re.findall(r"\w+", title):
             return inlines[2:]  # after the space, too
     return inlines
-
-
-def _without_marks(blocks: list[Element]) -> list[Element]:
-    """Blocks in which an output stands without its mark."""
-    found: list[Element] = []
-    for block in blocks:
-        found += block["c"][1] if _mark(block, OUTPUT) is not None else [block]
-    return found
 
 
 def _mark(element: Element, kind: str) -> int | None:
