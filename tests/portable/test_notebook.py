@@ -275,18 +275,25 @@ def test_no_folder_of_this_machine_is_named(book: Path) -> None:
         assert str(ROOT) not in text, path
 
 
-@pytest.mark.parametrize("place", [".", "notebooks"])
+@pytest.mark.parametrize(
+    ("stem", "place"),
+    [
+        ("01-recurrence", "."),
+        ("04-vision-transformer", "submission"),
+        ("05-sentiment", "submission"),
+    ],
+)
 def test_a_notebook_runs_in_a_clone(
-    book: Path, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+    book: Path, tmp_path: Path, stem: str, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever in it Jupyter was started; what it prints is what it printed."""
     ignored = shutil.ignore_patterns("__pycache__")
     for folder in ("code", "records"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
-    shutil.copytree(book / "notebooks", tmp_path / "notebooks")
+    (tmp_path / place).mkdir(exist_ok=True)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "code"))
     monkeypatch.setenv("HW2_TRAIN", "never")
-    made = nbformat.read(tmp_path / "notebooks/01-recurrence.ipynb", as_version=4)
+    made = nbformat.read(book / "notebooks" / f"{stem}.ipynb", as_version=4)
     again = nbformat.from_dict(json.loads(json.dumps(made)))
     where = {"metadata": {"path": str(tmp_path / place)}}
     NotebookClient(again, kernel_name="python3", resources=where).execute()
