@@ -17,7 +17,7 @@ def weight_maps(norms: Sequence[float], weights: Sequence[Array]) -> Figure:
         ax.imshow(matrix, vmin=0, vmax=1)
         for (i, j), weight in np.ndenumerate(matrix):
             colour = "white" if weight > 0.5 else "black"
-            text = {"color": colour, "fontsize": 7.5, "ha": "center", "va": "center"}
+            text = {"color": colour, "fontsize": 8, "ha": "center", "va": "center"}
             ax.text(j, i, scientific(float(weight)), **text)
         names = range(1, len(matrix) + 1)
         ax.set(title=rf"$\beta = {norm}$", xticks=range(len(matrix)))

@@ -53,7 +53,7 @@ def _draw(ax: Axes, product: Product, sizes: dict[str, int]) -> float:
             ax.text(centre, 0, f"${name}$", ha="center", va="center", fontsize=8)
             label = shape.replace(" ", r" \times ").replace("v", "d_v")
             ax.text(
-                centre, -half - 1, f"${label}$", ha="center", va="center", fontsize=7
+                centre, -half - 1, f"${label}$", ha="center", va="center", fontsize=8
             )
             x += columns + 1.2
         elif item == "=":
