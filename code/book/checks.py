@@ -119,12 +119,16 @@ def margins(geometry: Any, width: float, height: float) -> dict[str, float]:
     """The margins of a page, by side, of LaTeX's options of ``geometry``; in points.
 
     Only those that the options give, directly or by the size of the text; the page is
-    ``width`` and ``height`` points large. Raises ``ValueError`` for another unit.
+    ``width`` and ``height`` points large. Raises ``ValueError`` for another unit or
+    a ratio that is none.
     """
     options = geometry if isinstance(geometry, list) else [geometry or ""]
     parts = (option.partition("=") for option in ",".join(map(str, options)).split(","))
     given = {name.strip(): value.strip() for name, _, value in parts}
-    above, below = map(int, given.get("vmarginratio", "2:3").split(":"))
+    ratio = given.get("vmarginratio", "2:3")
+    if not re.fullmatch(r"\d+:\d+", ratio):
+        raise ValueError(f"geometry has 'vmarginratio={ratio}', expected as in 2:3")
+    above, below = map(int, ratio.split(":"))
     found: dict[str, float] = {}
     for name, value in given.items():
         if name not in GIVES:

@@ -21,10 +21,12 @@ def unmarked(node: Any) -> Any:
         return node
     found: list[Any] = []
     for child in node:
-        block = child if isinstance(child, dict) and child.get("t") == "Div" else None
-        classes = block["c"][0][1] if block else []
-        inside = CELL in classes or OUTPUT in classes
-        found += unmarked(child["c"][1]) if inside else [unmarked(child)]
+        if isinstance(child, dict) and child.get("t") == "Div":
+            (_, classes, _), blocks = child["c"]
+            if CELL in classes or OUTPUT in classes:
+                found += unmarked(blocks)
+                continue
+        found.append(unmarked(child))
     return found
 
 

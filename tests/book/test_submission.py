@@ -493,9 +493,10 @@ def test_the_margins_are_those_of_the_project(
     assert checks.margins(geometry, 600, 800) == pytest.approx(margins)
 
 
-def test_a_margin_in_another_unit_is_refused() -> None:
-    with pytest.raises(ValueError, match="geometry has 'left=5em', expected as in"):
-        checks.margins(["left=5em"], 600, 800)
+@pytest.mark.parametrize("option", ["left=5em", "textwidth=wide", "vmarginratio=2"])
+def test_a_margin_that_is_not_understood_is_refused(option: str) -> None:
+    with pytest.raises(ValueError, match=f"geometry has '{option}', expected as in"):
+        checks.margins([option], 600, 800)
 
 
 def cell(kind: str, source: str, **more: Any) -> dict[str, Any]:
