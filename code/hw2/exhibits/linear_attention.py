@@ -67,7 +67,7 @@ def _draw(ax: Axes, product: Product, sizes: dict[str, int]) -> float:
             }
             ends = (x - 0.2, half), (x - 0.2, -half)
             ax.add_patch(FancyArrowPatch(*ends, shrinkA=0, shrinkB=0, lw=1, **style))
-            x += 0.6
+            x += 1.0
     return x
 
 

@@ -216,9 +216,11 @@ def curves(runs: Sequence[Run]) -> Figure:
     return fig
 
 
-def right(predictor: Predictor, texts: Sequence[str]) -> int:
-    """On how many reviews of Q4 a model agrees with a reader."""
-    return agreement(predictor.predict_proba(texts), [READ[text] for text in texts])
+def right(predictor: Predictor, texts: tuple[str, str]) -> str:
+    """On how many of two reviews of Q4 a model agrees with a reader."""
+    known = [READ[text] for text in texts]
+    count = agreement(predictor.predict_proba(texts), known)
+    return ("neither", "one", "both")[count]
 
 
 def effects(predictor: Predictor, texts: Sequence[str]) -> dict[str, Occlusion]:
