@@ -143,9 +143,12 @@ def put(new: Path, target: Path) -> None:
             raise
 
 
-def render(copy: Path) -> list[str]:
-    """Renders the book in a copy as ``make report`` does, and says why it can't."""
-    command = [sys.executable, "-m", "portable", str(copy)]
+def render(copy: Path, *options: str) -> list[str]:
+    """Renders the book in a copy as ``make report`` does, and says why it can't.
+
+    ``options`` are those of ``python -m portable``.
+    """
+    command = [sys.executable, "-m", "portable", *options, str(copy)]
     done = subprocess.run(
         command,
         cwd=copy,

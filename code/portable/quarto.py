@@ -17,6 +17,8 @@ COMPLAINTS = re.compile(
     r"Unable to resolve crossref|[Cc]itation \S+ not found|WARN(ING)?\b"
 )
 
+COLOUR = re.compile(r"\x1b\[[\d;]*m")
+
 
 def find_quarto() -> str | None:
     """The version of the ``quarto`` on the PATH, or ``None``.
@@ -55,7 +57,7 @@ def render_with_quarto(root: Path) -> None:
         for line in process.stdout:
             print(line, end="", flush=True)
             if COMPLAINTS.search(line):
-                complaints.append(line.strip())
+                complaints.append(COLOUR.sub("", line).strip())
     if process.returncode or complaints:
         what = "; ".join(complaints) or f"exit status {process.returncode}"
         raise RenderError(f"quarto render: {what}")

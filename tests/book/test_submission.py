@@ -89,6 +89,7 @@ def load(name):
 """
 SHEET = (8.27, 11.69)  # inches of a page of A4
 MARGIN = dict.fromkeys(("left", "right", "top", "bottom"), 72.0)
+PORTABLE = ("--renderer", "portable")  # also where Quarto is
 
 Render = Callable[[Path], list[str]]
 
@@ -149,9 +150,9 @@ def write(path: Path, text: str) -> None:
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The book of the small project, rendered as ``make submission`` does."""
+    """The book of the small project, rendered by ``portable``."""
     root = written(tmp_path_factory.mktemp("rendered"))
-    assert submission.render(root) == []
+    assert submission.render(root, *PORTABLE) == []
     return root / "_book"
 
 
@@ -306,7 +307,7 @@ def test_a_folder_without_a_commit_is_refused(
 
 def test_a_book_that_cannot_be_rendered_says_why(project: Path) -> None:
     write(project / "chapters/03-linear-attention.qmd", "# Problem 3\n\n![](a.png)\n")
-    assert submission.render(project) == [
+    assert submission.render(project, *PORTABLE) == [
         "the book can't be rendered: chapters/03-linear-attention.qmd:3: an image from "
         "a file is not supported"
     ]
