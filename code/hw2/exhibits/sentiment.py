@@ -29,10 +29,10 @@ from hw2.figures import (
 from hw2.sentiment import inspection
 from hw2.sentiment.config import Config
 from hw2.sentiment.ensemble import Combination
-from hw2.sentiment.inspection import Result, agreement, epoch_seconds, test_loss
+from hw2.sentiment.inspection import Result, agreement, epoch_seconds
 from hw2.sentiment.predict import Predictor
 from hw2.sentiment.reviews import GIVEN, HARD, OWN
-from hw2.sentiment.training import best_epoch, binary_accuracy
+from hw2.sentiment.training import best_epoch
 from recorded import Run
 
 Occlusion = tuple[Sequence[str], Sequence[float]]  # tokens, and their effects
@@ -127,24 +127,24 @@ def log(run: Run, seed: int = 0) -> str:
         f"accuracy {of['valid_accuracy'][epoch]:.2%}"
         for epoch, seconds in enumerate(epoch_seconds(run, seed).tolist())
     ]
-    accuracy = binary_accuracy(of["logits"], run.predictions["labels"])
     lines.append(
         f"test, weights of epoch {best_epoch(of['valid_loss']) + 1}: "
-        f"loss {test_loss(run, seed):.3f}, accuracy {accuracy:.2%}"
+        f"loss {inspection.test_loss(run, seed):.3f}, "
+        f"accuracy {inspection.test_accuracy(run, seed):.2%}"
     )
     return "\n".join(lines)
 
 
 def by_seed(run: Run) -> Markdown:
     """Loss and accuracy of the best epoch of each seed, and on the test reviews."""
-    labels, rows = run.predictions["labels"], []
+    rows = []
     for seed, losses in enumerate(run.predictions["valid_loss"]):
         of = {what: values[seed] for what, values in run.predictions.items()}
         epoch = best_epoch(losses)
         pairs = (
             (of["loss"][epoch], of["accuracy"][epoch]),
             (losses[epoch], of["valid_accuracy"][epoch]),
-            (test_loss(run, seed), binary_accuracy(of["logits"], labels)),
+            (inspection.test_loss(run, seed), inspection.test_accuracy(run, seed)),
         )
         shown = (f"{loss:.3f}, {accuracy:.2%}" for loss, accuracy in pairs)
         rows.append((seed, epoch + 1, *shown))

@@ -20,7 +20,7 @@ from hw2.evaluation import (
 )
 from hw2.sentiment.predict import Predictor
 from hw2.sentiment.tokens import pad
-from hw2.sentiment.training import is_correct
+from hw2.sentiment.training import binary_accuracy, is_correct
 from hw2.study import of_change
 from recorded import Run
 
@@ -81,6 +81,16 @@ def test_loss(run: Run, seed: int = 0) -> float:
     """The mean cross-entropy on the test reviews."""
     logits, labels = run.predictions["logits"][seed], run.predictions["labels"]
     return binary_cross_entropy_with_logits(logits, labels.float()).item()
+
+
+def test_accuracy(run: Run, seed: int = 0) -> float:
+    """The fraction of the test reviews that a seed gets right."""
+    return binary_accuracy(run.predictions["logits"][seed], run.predictions["labels"])
+
+
+def encoding_seconds(run: Run) -> float:
+    """The seconds in which all reviews were encoded."""
+    return float(sum(part["seconds"] for part in run.metrics["reviews"].values()))
 
 
 def epoch_seconds(run: Run, seed: int = 0) -> Tensor:

@@ -116,6 +116,12 @@ def test_the_loss_is_that_of_a_seed_on_the_test_reviews() -> None:
         assert inspection.test_loss(of, seed) == pytest.approx(expected.item())
 
 
+def test_the_accuracy_is_that_of_a_seed_on_the_test_reviews() -> None:
+    logits, labels = torch.tensor([[1.0, -2.0], [3.0, 0.5]]), torch.tensor([1, 1])
+    of = made_up({"logits": logits, "labels": labels})
+    assert [inspection.test_accuracy(of, seed) for seed in range(2)] == [0.5, 1.0]
+
+
 def test_the_seconds_of_an_epoch_are_those_since_the_one_before() -> None:
     times = {
         "seconds": torch.tensor([[1.0, 2.0], [10.0, 25.0]]),  # so far
