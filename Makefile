@@ -1,4 +1,4 @@
-# make report      renders the book to _book/
+# make report      renders the book to _book/; FRESH=1 executes all chapters again
 # make test        checks the code and runs every test
 # make submission  writes the files to hand in to submission/, or lists what is not ready
 # make record      makes the recorded runs that are stale or missing; RUN=name for one
@@ -22,7 +22,7 @@ DEBIAN_PACKAGES := latexmk lmodern texlive-luatex texlive-latex-recommended \
 .PHONY: report test submission record reproduce latex clean
 
 report: .venv/ready
-	@$(BIN)/python -m portable
+	@$(BIN)/python -m portable $(if $(FRESH),--fresh)
 
 test: .venv/ready
 	$(BIN)/ruff check
@@ -69,4 +69,4 @@ latex:
 	fi
 
 clean:
-	rm -rf _book _draft _freeze submission .submission-* records/.[a-z]* .quarto .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf _book _draft _freeze .portable submission .submission-* records/.[a-z]* .quarto .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,6 +1,7 @@
-"""``python -m portable [--renderer NAME] [folder]``: renders the book in a folder.
+"""``python -m portable [--renderer NAME] [--fresh] [folder]``: renders a folder's book.
 
-Quarto does it where it is installed, else this package.
+Quarto does it where it is installed, else this package. ``--fresh`` executes all
+chapters, even those that were kept in their present state, and sets the PDF anew.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 from portable import RenderError
+from portable.profile import measured, profile
 from portable.requirements import check_python
 
 
@@ -16,28 +18,30 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="portable", description=__doc__)
     parser.add_argument("folder", nargs="?", default=".", type=Path)
     parser.add_argument("--renderer", choices=["quarto", "portable"])
+    parser.add_argument("--fresh", action="store_true")
     arguments = parser.parse_args()
     try:
         root = arguments.folder.resolve()
         check_python(root)
-        render_book(root, arguments.renderer)
+        render_book(root, arguments.renderer, arguments.fresh)
     except RenderError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def render_book(root: Path, wanted: str | None) -> None:
+def render_book(root: Path, wanted: str | None, fresh: bool = False) -> None:
     """Renders with what is wanted, or else with what is there, and says what it made.
 
     Raises ``RenderError``.
     """
-    # Here, as they need packages which only now are known to be there.
-    from pypdf import PdfReader
+    with measured("start"):
+        # Here, as they need packages which only now are known to be there.
+        from pypdf import PdfReader
 
-    from portable.book import render
-    from portable.project import read_project
-    from portable.quarto import find_quarto, render_with_quarto
+        from portable.book import render
+        from portable.project import read_project
+        from portable.quarto import find_quarto, render_with_quarto
 
     start = time.perf_counter()
     version = find_quarto() if wanted != "portable" else None
@@ -46,10 +50,10 @@ def render_book(root: Path, wanted: str | None) -> None:
     renderer = f"Quarto {version}" if version else "portable"
     print(f"Rendering with {renderer}", flush=True)
     if version:
-        render_with_quarto(root)
+        render_with_quarto(root, fresh)
         project = read_project(root)
     else:
-        project = render(root)
+        project = render(root, fresh=fresh)
     seconds = time.perf_counter() - start
     output = project.output.relative_to(root)
     pages = len(PdfReader(project.output / project.pdf_name).pages)
@@ -57,7 +61,7 @@ def render_book(root: Path, wanted: str | None) -> None:
     print(f"{output / project.pdf_name}  {pages} pages")
     notebooks = list((project.output / "notebooks").glob("*.ipynb"))
     print(f"{output / 'notebooks'}  {len(notebooks)} notebooks")
-    print(f"rendered with {renderer} in {seconds:.0f} s")
+    print(f"rendered with {renderer} in {seconds:.0f} s ({profile()})")
 
 
 if __name__ == "__main__":

@@ -7,19 +7,21 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from portable import RenderError
 from portable.assemble import assemble, unmarked
 from portable.chapter import read_chapter
 from portable.date import fix_date
-from portable.execute import execute
+from portable.executed import executed
 from portable.html import write_html
 from portable.notebook import Chapter, write_notebooks
 from portable.pandoc import PandocError, pandoc
 from portable.pdf import write_pdf
+from portable.profile import measured
 from portable.project import Project, read_project
 
 CHECK, NUMBERS = (Path(__file__).parent / name for name in ("check.lua", "book.lua"))
@@ -28,9 +30,12 @@ FORMATS = ("html", "pdf", "notebooks")
 
 
 def render(
-    root: Path, formats: Collection[str] = FORMATS, output: Path | None = None
+    root: Path,
+    formats: Collection[str] = FORMATS,
+    output: Path | None = None,
+    fresh: bool = False,
 ) -> Project:
-    """Renders the book in the folder ``root``.
+    """Renders the book in the folder ``root``; ``fresh``, without what was kept of it.
 
     The output folder, ``output`` or else the project's own, is replaced when all is
     done; until then, and where anything fails, the previous one stays as it is. Where
@@ -40,32 +45,33 @@ def render(
     project = read_project(root)
     fix_date(root)
     output = output or project.output
-    chapters = [read_chapter(root, source) for source in project.sources]
+    if set(formats) != {"notebooks"}:
+        with measured("scripts"):
+            _run(project, "pre-render", output)
+    chapters = {source: read_chapter(root, source) for source in project.sources}
     with tempfile.TemporaryDirectory(prefix="portable-") as folder:
         build, out = Path(folder, "build"), Path(folder, "book")
         for path in (build / "figures", out / "notebooks"):
             path.mkdir(parents=True)
         texts: list[str] = []
         done: list[Chapter] = []
-        for source, pieces in zip(project.sources, chapters, strict=True):
-            start = time.perf_counter()
-            progress = f"[{len(texts) + 1}/{len(chapters)}] {source}"
-            print(f"{progress} ...", flush=True)
-            notebook = execute(root, source, pieces)
+        with measured("chapters"):
+            notebooks = executed(root, chapters, fresh)
+        for (source, pieces), notebook in zip(chapters.items(), notebooks, strict=True):
             kind = "appendix" if source in project.appendices else "numbered"
             head = f'{{.chapter kind="{kind}" source="{Path(source).name}"}}'
             text = assemble(source, pieces, notebook, build / "figures")
             texts.append(f"{FENCE} {head}\n\n{text}\n\n{FENCE}")
             done.append(Chapter(source, pieces, notebook))
-            print(f"{progress} {time.perf_counter() - start:.1f} s", flush=True)
         try:
-            _write(project, "\n\n".join(texts), done, formats, build, out)
+            _write(project, "\n\n".join(texts), done, formats, build, out, fresh)
         except PandocError as error:
             raise RenderError(_located(error.complaints, project)) from None
         if set(formats) == {"notebooks"}:
             _replace(out / "notebooks", output / "notebooks")
         else:
-            _post_render(project, out)
+            with measured("scripts"):
+                _run(project, "post-render", out)
             _replace(out, output)
     return project
 
@@ -77,21 +83,28 @@ def _write(
     formats: Collection[str],
     build: Path,
     out: Path,
+    fresh: bool,
 ) -> None:
+    document: dict[str, Any] = {}
     if {"html", "notebooks"} & set(formats):
-        arguments = [*_arguments(project, "html"), "--to=json"]
-        document = json.loads(pandoc(arguments, markdown, folder=build))
-    if "html" in formats:
-        print("HTML ...", flush=True)
-        shutil.copytree(
-            build / "figures", out / "figures", ignore=shutil.ignore_patterns("*.pdf")
-        )
-        write_html(project, unmarked(document), out)
-    if "notebooks" in formats:
-        write_notebooks(document, chapters, out / "notebooks")
-    if "pdf" in formats:
-        print("PDF ...", flush=True)
-        write_pdf(project, markdown, _arguments(project, "pdf"), build, out)
+        with measured("numbering"):
+            arguments = [*_arguments(project, "html"), "--to=json"]
+            document = json.loads(pandoc(arguments, markdown, folder=build))
+    with ThreadPoolExecutor(1) as beside:  # LaTeX is busy on a core of its own
+        pdf = None
+        if "pdf" in formats:
+            arguments = _arguments(project, "pdf")
+            pdf = beside.submit(
+                write_pdf, project, markdown, arguments, build, out, fresh
+            )
+        if "html" in formats:
+            with measured("HTML"):
+                write_html(project, unmarked(document), build / "figures", out)
+        if "notebooks" in formats:
+            with measured("notebooks"):
+                write_notebooks(document, chapters, out / "notebooks")
+        if pdf:
+            pdf.result()
 
 
 def _arguments(project: Project, name: str) -> list[str]:
@@ -110,9 +123,10 @@ def _arguments(project: Project, name: str) -> list[str]:
     return arguments
 
 
-def _post_render(project: Project, out: Path) -> None:
-    """Runs the project's scripts on the book in ``out``, as Quarto does."""
-    for script in project.post_render:
+def _run(project: Project, kind: str, out: Path) -> None:
+    """Runs the project's ``pre-render`` or ``post-render`` scripts, as Quarto does."""
+    scripts = {"pre-render": project.pre_render, "post-render": project.post_render}
+    for script in scripts[kind]:
         done = subprocess.run(
             [sys.executable, script],
             cwd=project.root,
@@ -125,7 +139,7 @@ def _post_render(project: Project, out: Path) -> None:
             text=True,
         )
         if done.returncode:
-            raise RenderError(f"post-render: {script} failed\n{done.stderr.strip()}")
+            raise RenderError(f"{kind}: {script} failed\n{done.stderr.strip()}")
 
 
 def _replace(new: Path, target: Path) -> None:

@@ -48,6 +48,13 @@ class Piece:
         return str(self.options.get("label", f"at line {self.line}"))
 
 
+def expressions(piece: Piece) -> list[str]:
+    """What of a piece is executed: a cell, or the inline expressions of a text."""
+    if piece.kind == "code":
+        return [piece.text]
+    return [match[2] for match in INLINE.finditer(piece.text)]
+
+
 def read_chapter(root: Path, source: str) -> list[Piece]:
     """The pieces of a chapter, in order.
 

@@ -1,9 +1,16 @@
-"""Runs a chapter's cells in one kernel and keeps what they gave."""
+"""Runs a chapter's cells in one kernel, several chapters side by side."""
 
+import ast
+import asyncio
+import json
 import re
+import signal
 import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nbformat
 from nbclient import NotebookClient
@@ -11,13 +18,20 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 
 from portable import RenderError
-from portable.chapter import INLINE, Piece
+from portable.chapter import INLINE, Piece, expressions
 
 # Every figure in both formats at once, so that one run serves HTML and PDF.
+# They have a date of their own, which is the same whenever they are drawn.
 SETUP = """\
 %matplotlib inline
-%config InlineBackend.figure_formats = {"svg", "pdf"}
+%config InlineBackend.figure_formats = {{"svg", "pdf"}}
+%env SOURCE_DATE_EPOCH=0
+%env OMP_WAIT_POLICY=PASSIVE
+_read_by_cells = __import__("runpy").run_path({reads!r})["watch"]({root!r})
 """
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+OF_A_RUN = ("execution_count", "outputs")  # what running adds to a cell
+READS = Path(__file__).with_name("reads.py")
 # What Quarto takes literally in a string, and no more, so that both show the same.
 MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]()>#+,\-.!])")
 
@@ -37,46 +51,48 @@ class _Client(NotebookClient):
         return output
 
 
-def execute(root: Path, source: str, pieces: list[Piece]) -> NotebookNode:
-    """The notebook of a chapter, executed; its cells correspond to ``pieces``.
+Values = list[str]  # of the inline expressions of a text
+Result = dict[str, Any] | Values  # of a cell: its outputs, as in a notebook
 
-    In Markdown cells the inline expressions are replaced by their values. Raises
-    ``RenderError`` naming chapter, cell and Python error where a cell fails.
+
+class Executed(NamedTuple):
+    """What those pieces of a chapter gave that are executed, and what they read."""
+
+    results: list[Result]
+    reads: dict[str, list[str]]  # of the project, as reads.watch tells
+
+
+async def execute(root: Path, source: str, pieces: list[Piece]) -> Executed:
+    """Runs the cells and the inline expressions of a chapter.
+
+    Raises ``RenderError`` naming chapter, cell and Python error where one fails.
     """
-    notebook: NotebookNode = nbformat.v4.new_notebook(
-        metadata={
-            "kernelspec": {
-                "name": "python3",
-                "display_name": "Python 3",
-                "language": "python",
-            }
-        }
-    )
-    for piece in pieces:
-        if piece.kind == "code":
-            cell = nbformat.v4.new_code_cell(piece.text)
-        else:
-            cell = nbformat.v4.new_markdown_cell(piece.text)
-        notebook.cells.append(cell)
-    if not any(piece.kind == "code" or INLINE.search(piece.text) for piece in pieces):
-        return notebook
+    executed = [piece for piece in pieces if expressions(piece)]
+    if not executed:
+        return Executed([], {"files": [], "folders": []})
     client = _Client(
-        notebook,
+        nbformat.v4.new_notebook(),
         timeout=None,
         kernel_name="python3",
-        record_timing=False,  # the same cells give the same notebook
+        record_timing=False,  # the same cells give the same outputs
         shutdown_kernel="immediate",  # it has nothing to save, and exits slowly
         resources={"metadata": {"path": str(root)}},
     )
-    with client.setup_kernel():
-        _value(client, SETUP)
-        for index, (piece, cell) in enumerate(zip(pieces, notebook.cells, strict=True)):
+    results: list[Result] = []
+    async with _kernel(client):
+        await _run(client, SETUP.format(reads=str(READS), root=str(root)))
+        for piece in executed:
             where = f"{source}:{piece.line}"
             try:
                 if piece.kind == "code":
-                    client.execute_cell(cell, index)
+                    cell = await _run(client, piece.text, counted=True)
+                    results.append({key: cell[key] for key in OF_A_RUN})
                 else:
-                    cell.source = _with_values(client, piece.text, where)
+                    found = [
+                        await _shown(client, expression, where)
+                        for expression in expressions(piece)
+                    ]
+                    results.append(found)
             except CellExecutionError as error:
                 what = f"cell {piece.name}" if piece.kind == "code" else "the text here"
                 raise RenderError(
@@ -87,34 +103,74 @@ def execute(root: Path, source: str, pieces: list[Piece]) -> NotebookNode:
                 raise RenderError(
                     f"{where}: the kernel died in cell {piece.name}"
                 ) from None
-    return notebook
+        read = await _value(client, "__import__('json').dumps(_read_by_cells())")
+    return Executed(results, json.loads(ast.literal_eval(read["text/plain"])))
 
 
-def _with_values(client: NotebookClient, text: str, where: str) -> str:
-    """Markdown with its inline expressions replaced; strings are taken literally."""
+def notebook(pieces: list[Piece], results: list[Result]) -> NotebookNode:
+    """A chapter as an executed notebook, whose cells correspond to ``pieces``.
 
-    def value(match: re.Match[str]) -> str:
-        data = _value(client, match[2])
-        shown = str(data.get("text/markdown", data.get("text/plain", "")))
-        if "text/markdown" not in data and re.fullmatch(r"'.*'|\".*\"", shown, re.S):
-            shown = MARKDOWN_SPECIAL.sub(r"\\\1", shown[1:-1])
-        if not shown.strip():
-            raise RenderError(f"{where}: {match[2]} gives nothing to show")
-        return shown
+    In Markdown cells the inline expressions are replaced by their values.
+    """
+    made: NotebookNode = nbformat.v4.new_notebook(metadata={"kernelspec": KERNEL})
+    remaining = iter(results)
+    for piece in pieces:
+        result = next(remaining) if expressions(piece) else []
+        if isinstance(result, dict):
+            cell = nbformat.v4.new_code_cell(piece.text, **nbformat.from_dict(result))
+        else:
+            values = iter(result)
+            text = INLINE.sub(partial(_next, values), piece.text)
+            cell = nbformat.v4.new_markdown_cell(text)
+        made.cells.append(cell)
+    return made
 
-    return INLINE.sub(value, text)
+
+@asynccontextmanager
+async def _kernel(client: NotebookClient) -> AsyncIterator[None]:
+    """A kernel for a client.
+
+    The client would take signals as the end of its own kernel, and go on; without that
+    they are the end of all, and Python shuts down the kernels.
+    """
+    async with client.async_setup_kernel():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().remove_signal_handler(number)
+        yield
 
 
-def _value(client: NotebookClient, code: str) -> dict[str, Any]:
+def _next(values: Iterator[str], _: re.Match[str]) -> str:
+    return next(values)
+
+
+async def _shown(client: NotebookClient, expression: str, where: str) -> str:
+    """The value of an inline expression as Markdown; a string is taken literally."""
+    data = await _value(client, expression)
+    shown = str(data.get("text/markdown", data.get("text/plain", "")))
+    if "text/markdown" not in data and re.fullmatch(r"'.*'|\".*\"", shown, re.S):
+        shown = MARKDOWN_SPECIAL.sub(r"\\\1", shown[1:-1])
+    if not shown.strip():
+        raise RenderError(f"{where}: {expression} gives nothing to show")
+    return shown
+
+
+async def _value(client: NotebookClient, code: str) -> dict[str, Any]:
     """What the kernel shows for ``code``, by MIME type."""
-    cell = nbformat.v4.new_code_cell(code)
-    client.nb.cells.append(cell)
-    try:
-        client.execute_cell(cell, len(client.nb.cells) - 1, store_history=False)
-    finally:
-        client.nb.cells.pop()
+    cell = await _run(client, code)
     results = [out.data for out in cell.outputs if out.output_type == "execute_result"]
     return dict(results[0]) if results else {}
+
+
+async def _run(
+    client: NotebookClient, code: str, counted: bool = False
+) -> NotebookNode:
+    """A cell, run; the kernel counts those of the chapter."""
+    cell: NotebookNode = nbformat.v4.new_code_cell(code)
+    client.nb.cells.append(cell)
+    await client.async_execute_cell(
+        cell, len(client.nb.cells) - 1, store_history=counted
+    )
+    return cell
 
 
 def _plain(text: str) -> str:

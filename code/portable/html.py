@@ -1,9 +1,12 @@
 """Writes the HTML book: a page for each chapter."""
 
 import json
+import os
 import posixpath
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +26,14 @@ OPTIONS = (
 )
 
 
-def write_html(project: Project, document: dict[str, Any], out: Path) -> None:
-    """Writes the pages of ``document``, the numbered book as pandoc's JSON."""
+def write_html(
+    project: Project, document: dict[str, Any], figures: Path, out: Path
+) -> None:
+    """Writes the pages of ``document``, the numbered book as pandoc's JSON.
+
+    ``figures`` is the folder that has its figures.
+    """
+    shutil.copytree(figures, out / "figures", ignore=shutil.ignore_patterns("*.pdf"))
     chapters = document["blocks"]
     pages = [posixpath.splitext(source)[0] + ".html" for source in project.sources]
     homes = {
@@ -36,6 +45,7 @@ def write_html(project: Project, document: dict[str, Any], out: Path) -> None:
     styles = [HERE / "style.css", *(project.root / name for name in project.styles)]
     (out / "style.css").write_text("\n".join(path.read_text() for path in styles))
     shutil.copy(HERE / "page.js", out / "page.js")
+    texts, frames = [], []  # of the pages
     for index, (page, chapter) in enumerate(zip(pages, chapters, strict=True)):
         up = "../" * page.count("/")
         _relink(chapter, page, homes)
@@ -61,13 +71,14 @@ def write_html(project: Project, document: dict[str, Any], out: Path) -> None:
             variables["previous"] = entry(index - 1)
         if index + 1 < len(pages):
             variables["next"] = entry(index + 1)
-        (out / page).parent.mkdir(exist_ok=True)
-        html = pandoc(
-            ["--from=json", "--to=html5", *OPTIONS],
-            json.dumps(document),
-            variables,
-        )
-        (out / page).write_text(html)
+        texts.append(json.dumps(document))
+        frames.append(variables)
+    arguments = ["--from=json", "--to=html5", *OPTIONS]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # each waits for its pandoc
+        written = pool.map(partial(pandoc, arguments), texts, frames)
+        for page, html in zip(pages, written, strict=True):
+            (out / page).parent.mkdir(exist_ok=True)
+            (out / page).write_text(html)
 
 
 def _attributes(element: dict[str, Any]) -> list[Any] | None:

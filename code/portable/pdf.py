@@ -1,13 +1,12 @@
 """Writes the PDF: pandoc makes one LaTeX document of the book, and LaTeX sets it."""
 
-import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from portable import RenderError
+from portable.latex import ENGINES, typeset
 from portable.pandoc import pandoc
+from portable.profile import measured
 from portable.project import Project
 
 HERE = Path(__file__).parent
@@ -15,16 +14,20 @@ PANDOC_VARIABLES = (
     *("documentclass", "classoption", "papersize", "fontsize", "geometry", "keywords"),
     *("colorlinks", "linkcolor", "citecolor", "urlcolor", "toccolor"),
 )
-ENGINES = {"lualatex": "-lualatex", "xelatex": "-xelatex"}
 
 
 def write_pdf(
-    project: Project, markdown: str, arguments: list[str], build: Path, out: Path
+    project: Project,
+    markdown: str,
+    arguments: list[str],
+    build: Path,
+    out: Path,
+    fresh: bool,
 ) -> None:
-    """Sets the book in ``build``, where its figures are, and copies the PDF to ``out``.
+    """Sets the book in ``build``, where its figures are, and puts the PDF into ``out``.
 
-    ``arguments`` are pandoc's for numbering the book. Raises ``RenderError`` where
-    LaTeX fails, lacks a character or leaves a reference open.
+    ``arguments`` are pandoc's for numbering the book; ``fresh`` asks for no PDF that
+    was kept. Raises ``RenderError``, as ``latex.typeset`` does.
     """
     options = project.format("pdf")
     engine = options.get("pdf-engine", "lualatex")
@@ -57,17 +60,6 @@ def write_pdf(
     )
     name = Path(project.pdf_name).stem
     (build / f"{name}.tex").write_text(tex)
-    if not shutil.which("latexmk"):
-        raise RenderError("latexmk is not installed; it comes with TeX Live")
-    command = ["latexmk", ENGINES[engine], "-interaction=nonstopmode", "-halt-on-error"]
-    done = subprocess.run(
-        [*command, f"{name}.tex"], cwd=build, capture_output=True, text=True
-    )
-    log = build / f"{name}.log"
-    text = log.read_text(errors="replace") if log.exists() else done.stdout
-    problems = re.findall(r"^! .*", text, re.MULTILINE)
-    problems += re.findall(r"^Missing character: .*", text, re.MULTILINE)
-    problems += re.findall(r"^LaTeX Warning: .*undefined.*", text, re.MULTILINE)
-    if done.returncode or problems:
-        raise RenderError(f"LaTeX: {'; '.join(problems) or done.stdout[-500:]}")
-    shutil.copy(build / f"{name}.pdf", out / project.pdf_name)
+    with measured("LaTeX"):
+        pdf = typeset(project.root, build, name, engine, fresh)
+    (out / project.pdf_name).write_bytes(pdf)

@@ -15,6 +15,7 @@ SCHEMA: dict[str, Any] = {
         "type": None,
         "output-dir": None,
         "execute-dir": None,
+        "pre-render": None,
         "post-render": None,
     },
     "book": {
@@ -24,6 +25,7 @@ SCHEMA: dict[str, Any] = {
         "chapters": None,
         "appendices": None,
     },
+    "execute": {"freeze": None},
     "lang": None,
     "language": {"crossref-ch-prefix": None},
     "bibliography": None,
@@ -105,6 +107,11 @@ class Project:
         return self.root / str(self.options["project"].get("output-dir", "_book"))
 
     @property
+    def pre_render(self) -> list[str]:
+        """The Python scripts that are run before the book is rendered."""
+        return _listed(self.options["project"].get("pre-render"))
+
+    @property
     def post_render(self) -> list[str]:
         """The Python scripts that are run when the book is written."""
         return _listed(self.options["project"].get("post-render"))
@@ -154,6 +161,7 @@ def read_project(root: Path) -> Project:
         ("filters", ".lua", (*bare.filters("html"), *bare.filters("pdf"))),
         ("css", ".css", bare.styles),
         ("include-in-header", ".tex", bare.preambles),
+        ("pre-render", ".py", bare.pre_render),
         ("post-render", ".py", bare.post_render),
     ):
         for file in files:

@@ -38,8 +38,10 @@ def find_quarto() -> str | None:
     return version
 
 
-def render_with_quarto(root: Path) -> None:
+def render_with_quarto(root: Path, fresh: bool = False) -> None:
     """Runs ``quarto render`` in ``root`` with this Python, showing what it prints.
+
+    ``fresh`` is handed to the book's scripts, in ``PORTABLE_FRESH``.
 
     Raises ``RenderError`` where it fails or warns.
     """
@@ -48,7 +50,8 @@ def render_with_quarto(root: Path) -> None:
     with subprocess.Popen(
         ["quarto", "render"],
         cwd=root,
-        env={**os.environ, "QUARTO_PYTHON": sys.executable},
+        env={**os.environ, "QUARTO_PYTHON": sys.executable}
+        | ({"PORTABLE_FRESH": "1"} if fresh else {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

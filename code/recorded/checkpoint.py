@@ -1,11 +1,13 @@
-"""Where a run goes on that was stopped."""
+"""Where a run goes on that was stopped.
+
+PyTorch, which takes seconds to import, is imported where it is used, here and in the
+other modules: who only asks what code does needs none.
+"""
 
 import os
 import time
 from pathlib import Path
 from typing import Any
-
-import torch
 
 INTERVAL = 30.0  # seconds of work between two checkpoints
 
@@ -36,6 +38,8 @@ class Checkpoint:
     def save(self, stage: str, state: dict[str, Any]) -> None:
         """Keep the state of a stage: numbers, texts and tensors, in lists and dicts."""
         if self.folder and first_process():
+            import torch
+
             content = {"state": state, "spent": self.seconds}
             self.folder.mkdir(parents=True, exist_ok=True)
             draft = self.folder / f"{stage}.draft"
@@ -55,6 +59,8 @@ class Checkpoint:
 
     @staticmethod
     def _read(path: Path, mmap: bool = True) -> dict[str, Any]:
+        import torch
+
         try:
             # Tensors and plain values only: nothing in the file is run.
             content: dict[str, Any] = torch.load(path, mmap=mmap, weights_only=True)

@@ -4,8 +4,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
@@ -13,6 +11,8 @@ def undisturbed() -> Iterator[None]:
 
     So what comes after a run is the same, whether the run was made or read.
     """
+    import torch
+
     flushes = sys.float_info.min / 2 == 0  # PyTorch sets it, but does not tell
     with torch.random.fork_rng(range(torch.cuda.device_count())):
         try:

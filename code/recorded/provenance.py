@@ -16,6 +16,9 @@ its ``KEEPERS``.
 
 A constant whose name ends in ``DIGEST`` or ``DIGESTS`` says which data or weights the
 run reads. It counts as data, by its value.
+
+What a script does, as the cells of a chapter are one, is described in the same way
+(``effects``).
 """
 
 import ast
@@ -28,6 +31,7 @@ import re
 import symtable
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -35,8 +39,10 @@ from recorded.home import home, package_of
 
 _STARTED = time.time()
 OURS = __name__.partition(".")[0]  # this package
+NOT_IMPORTED = "if __name__ == '__main__':", "if TYPE_CHECKING:"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Find = Callable[[str], ModuleSpec | None]
 
 
 class Fingerprint(NamedTuple):
@@ -104,9 +110,24 @@ def differences(recorded: Fingerprint, now: Fingerprint) -> list[str]:
     return found
 
 
+def effects(script: str, find: Find) -> tuple[dict[str, str], dict[str, str]]:
+    """What the code does that a script names, and the data of that code.
+
+    Both are SHA-256 by name, as in a ``Fingerprint``. ``find`` says where a package or
+    module is, by a name without dots, and None of one that is not to be described. All
+    that is reached counts, here, what is incidental to a run as well. Nothing is
+    imported. Raises ``ValueError`` where the script gives one name to two things that
+    it imports, or a module can't be followed.
+    """
+    reader = _Reader(find, None, {})
+    reader.describe_script(ast.parse(script))
+    return reader.code, reader.data
+
+
 def edited_since_import(function: Callable[..., Any], config: Any) -> list[str]:
     """The modules that the run reaches and whose files are newer than this process."""
-    files = {name: _file(name) for name in _read(function, config, {}).modules}
+    reader = _read(function, config, {})
+    files = {name: reader.file(name) for name in reader.modules}
     # A file that was moved here keeps the time of its content, not that of its state.
     times = {n: max(f.stat().st_mtime, f.stat().st_ctime) for n, f in files.items()}
     return sorted(name for name, moment in times.items() if moment > _STARTED)
@@ -115,8 +136,13 @@ def edited_since_import(function: Callable[..., Any], config: Any) -> list[str]:
 def _read(
     function: Callable[..., Any], config: Any, sources: Mapping[str, str]
 ) -> "_Reader":
-    reader = _Reader(package_of(function), home(function).keepers, sources)
-    reader.read(reader.package)  # which is imported with its modules
+    package = package_of(function)
+
+    def find(name: str) -> ModuleSpec | None:
+        return importlib.util.find_spec(name) if name in (package, OURS) else None
+
+    reader = _Reader(find, home(function).keepers, sources)
+    reader.read(package)  # which is imported with its modules
     for item in (function, type(config)):
         if item.__module__ == "__main__" or "." in item.__qualname__:
             raise ValueError(
@@ -161,12 +187,16 @@ class _Scope(NamedTuple):
 
 
 class _Reader:
-    """Describes definitions of a package, and those that they name in turn."""
+    """Describes definitions, and those that they name in turn.
+
+    ``find`` says where the packages are whose definitions are described. Where
+    ``keepers`` is None, all of them count.
+    """
 
     def __init__(
-        self, package: str, keepers: Sequence[str], sources: Mapping[str, str]
+        self, find: Find, keepers: Sequence[str] | None, sources: Mapping[str, str]
     ) -> None:
-        self.package = package
+        self.find = find
         self.keepers = keepers
         self.sources = sources
         self.code: dict[str, str] = {}
@@ -178,6 +208,21 @@ class _Reader:
     def follow(self, start: _Definition) -> None:
         """Describe a definition and all that it leads to."""
         self.name_of(start)
+        self._describe_waiting()
+
+    def describe_script(self, script: ast.Module) -> None:
+        """Describe all that a script leads to."""
+        imports = _imports(script)
+        for statement in script.body:
+            for name, target in _imports(statement).items():
+                if imports[name] != target:
+                    raise ValueError(
+                        f"{name} is both {target.path} and {imports[name].path}"
+                    )
+        self._describe(_Effect().visit(script), _Scope("", imports, set()))
+        self._describe_waiting()
+
+    def _describe_waiting(self) -> None:
         while self.waiting:
             module, name = definition = self.waiting.pop(0)
             statement = self.read(module).statements[name]
@@ -202,10 +247,10 @@ class _Reader:
     def read(self, module: str) -> _Module:
         """The module, by its source."""
         if module not in self.modules:
-            text = self.sources.get(module) or _file(module).read_text()
+            text = self.sources.get(module) or self._text(module)
             found: dict[str, ast.stmt] = {}
             for statement in ast.parse(text).body:
-                for name in _defined(statement, module):
+                for name in sorted(_defined(statement, module)):
                     if name in found:
                         raise ValueError(f"{module} defines {name} twice")
                     found[name] = statement
@@ -242,6 +287,8 @@ class _Reader:
 
     def _counts(self, module: str, statement: ast.stmt) -> bool:
         """Whether a result can depend on a definition."""
+        if self.keepers is None:
+            return True
         if module in self.keepers or module.partition(".")[0] == OURS:
             return False
         scope = self._scope(module, statement)
@@ -282,13 +329,35 @@ class _Reader:
         return found
 
     def _is_followed(self, path: str) -> bool:
-        return path.partition(".")[0] in (self.package, OURS)
+        return self.find(path.partition(".")[0]) is not None
 
     def _is_module(self, path: str) -> bool:
-        try:
-            return path in self.sources or importlib.util.find_spec(path) is not None
-        except ModuleNotFoundError:  # something in a module
-            return False
+        return path in self.sources or self._spec(path) is not None
+
+    # Where a module is
+
+    def file(self, module: str) -> Path:
+        """Where the source of a module is."""
+        spec = self._spec(module)
+        if not spec or not spec.origin:
+            raise ValueError(f"module {module} has no source")
+        return Path(spec.origin)
+
+    def _text(self, module: str) -> str:
+        """The source of a module, read as Python reads what it imports."""
+        loader = SourceFileLoader(module, str(self.file(module)))
+        return str(loader.get_source(module))
+
+    def _spec(self, path: str) -> ModuleSpec | None:
+        """Of a module; the packages that it is in are not imported for that."""
+        name, *parts = path.split(".")
+        spec = self.find(name)
+        for part in parts:
+            if spec is None or spec.submodule_search_locations is None:
+                return None
+            name = f"{name}.{part}"
+            spec = PathFinder.find_spec(name, spec.submodule_search_locations)
+        return spec
 
     # What a piece of syntax does
 
@@ -399,7 +468,7 @@ def _defined(statement: ast.stmt, module: str) -> set[str]:
         nodes = [node for target in targets for node in ast.walk(target)]
         if not any(isinstance(node, ast.Attribute | ast.Subscript) for node in nodes):
             return {node.id for node in nodes if isinstance(node, ast.Name)}
-    if ast.unparse(statement).startswith("if __name__ == '__main__':"):
+    if ast.unparse(statement).startswith(NOT_IMPORTED):
         return set()
     raise ValueError(
         f"{module}, line {statement.lineno}, does something when it is imported, "
@@ -407,8 +476,8 @@ def _defined(statement: ast.stmt, module: str) -> set[str]:
     )
 
 
-def _imports(statement: ast.stmt) -> dict[str, _Other]:
-    """What an import statement, or those within a definition, bind."""
+def _imports(statement: ast.AST) -> dict[str, _Other]:
+    """What an import statement, or those within a definition or a script, bind."""
     found = {}
     for node in ast.walk(statement):
         if isinstance(node, ast.Import):
@@ -429,13 +498,6 @@ def _imports(statement: ast.stmt) -> dict[str, _Other]:
                     f"{node.module}.{alias.name}"
                 )
     return found
-
-
-def _file(module: str) -> Path:
-    spec = importlib.util.find_spec(module)
-    if not spec or not spec.origin:
-        raise ValueError(f"module {module} has no source")
-    return Path(spec.origin)
 
 
 def _digest(what: Any) -> str:

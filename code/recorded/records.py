@@ -27,12 +27,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
 from filelock import FileLock
 from safetensors import SafetensorError
-from safetensors.torch import load, save
 
 from recorded.checkpoint import Checkpoint, first_process, flush
 from recorded.home import home, may_train
@@ -44,8 +42,11 @@ from recorded.provenance import (
     fingerprint,
 )
 
+if TYPE_CHECKING:
+    import torch
+
 Metrics = dict[str, Any]
-Tensors = dict[str, torch.Tensor]
+Tensors = dict[str, "torch.Tensor"]
 
 
 class Score(NamedTuple):
@@ -264,6 +265,8 @@ def read(folder: Path) -> Run:
 
     Every file is compared with its SHA-256, and the key with the fingerprint.
     """
+    from safetensors.torch import load, save
+
     files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
     sums = files.pop("SHA256SUMS", b"").decode(errors="replace").splitlines()
     digests = {name: digest for digest, _, name in (s.partition("  ") for s in sums)}
@@ -327,6 +330,8 @@ def _written(value: Any, margin: str = "") -> str:
 
 
 def _packed(tensors: Tensors) -> bytes:
+    from safetensors.torch import save
+
     return save({name: tensor.contiguous() for name, tensor in tensors.items()})
 
 
@@ -359,6 +364,8 @@ def _hardware() -> str:
 
     Those of all processes that were launched together.
     """
+    import torch
+
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if torch.cuda.is_available():
         return f"{processes} x {torch.cuda.get_device_name()}"

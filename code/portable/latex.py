@@ -1,0 +1,86 @@
+"""Sets a LaTeX document, as often as needed, and not at all where that was done."""
+
+import base64
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from portable import RenderError, store
+from portable.inputs import digest, sha256
+
+ENGINES = {"lualatex": "-lualatex", "xelatex": "-xelatex"}
+# What LaTeX leaves for its next pass, and latexmk to see whether it needs one.
+LEFT = (".aux", ".toc", ".out", ".fls", ".fdb_latexmk", ".log")
+
+
+def typeset(root: Path, folder: Path, name: str, engine: str, fresh: bool) -> bytes:
+    """The PDF of the document ``name`` in ``folder``, with what else it reads there.
+
+    It is kept in the book's folder ``root`` for the same files, date and LaTeX, unless
+    ``fresh`` says that it be set again. Raises ``RenderError`` where LaTeX fails, lacks
+    a character or leaves a reference open.
+    """
+    sums = {
+        str(path.relative_to(folder)): sha256(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    key = digest([sums, engine, os.environ.get("SOURCE_DATE_EPOCH")])
+    kept = None if fresh else _kept(root, f"{name}.pdf", key)
+    if kept and kept["installed"] == _states(kept["installed"]):
+        return base64.b64decode(kept["pdf"])
+    # With what an earlier version of the document has left, fewer passes are needed.
+    left = None if fresh else _kept(root, f"{name}.aux", engine)
+    for ending, content in (left or {}).items():
+        (folder / f"{name}{ending}").write_text(content)
+    _run(folder, name, engine)
+    pdf = (folder / f"{name}.pdf").read_bytes()
+    read = re.findall(r"^INPUT (/.*)$", _read(folder / f"{name}.fls"), re.MULTILINE)
+    made = {"pdf": base64.b64encode(pdf).decode(), "installed": _states(read)}
+    files = {ending: folder / f"{name}{ending}" for ending in LEFT}
+    left = {ending: _read(path) for ending, path in files.items() if path.exists()}
+    for entry, at, content in (("pdf", key, made), ("aux", engine, left)):
+        try:
+            store.write(root, f"{name}.{entry}", at, content)
+        except OSError as error:
+            print(f"{name}.{entry} is not kept: {error}", flush=True)
+    return pdf
+
+
+def _kept(root: Path, name: str, key: str) -> Any:
+    try:
+        return store.read(root, name, key)
+    except store.Damaged as error:
+        print(f"{error}: it is made again", flush=True)
+
+
+def _states(paths: list[str] | dict[str, Any]) -> dict[str, list[int] | None]:
+    """Size and time of files of LaTeX, which are many, in place of their content."""
+    found: dict[str, list[int] | None] = {}
+    for path in paths:
+        state = Path(path).stat() if Path(path).exists() else None
+        found[path] = [state.st_size, state.st_mtime_ns] if state else None
+    return found
+
+
+def _run(folder: Path, name: str, engine: str) -> None:
+    if not shutil.which("latexmk"):
+        raise RenderError("latexmk is not installed; it comes with TeX Live")
+    command = ["latexmk", ENGINES[engine], "-interaction=nonstopmode", "-halt-on-error"]
+    done = subprocess.run(
+        [*command, f"{name}.tex"], cwd=folder, capture_output=True, text=True
+    )
+    log = folder / f"{name}.log"
+    text = _read(log) if log.exists() else done.stdout
+    problems = re.findall(r"^! .*", text, re.MULTILINE)
+    problems += re.findall(r"^Missing character: .*", text, re.MULTILINE)
+    problems += re.findall(r"^LaTeX Warning: .*undefined.*", text, re.MULTILINE)
+    if done.returncode or problems:
+        raise RenderError(f"LaTeX: {'; '.join(problems) or done.stdout[-500:]}")
+
+
+def _read(path: Path) -> str:
+    return path.read_text(errors="replace")
