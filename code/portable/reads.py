@@ -46,9 +46,9 @@ def watch(root: str) -> Callable[[], dict[str, list[str]]]:
 
 
 def _importing(frame: FrameType | None) -> bool:
-    """Whether this is done to import a module, by Python or by what is imported."""
+    """Whether this is done to import a module, or to see which are installed."""
     while frame:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
+        if "importlib" in frame.f_globals.get("__name__", ""):
             return True
         frame = frame.f_back
     return False
