@@ -121,26 +121,31 @@ def _cell(
         parts += _outputs(piece, cell, kind, name, figures)
     if not parts:
         return ""
-    label, caption = str(options.get("label", "")), ""
-    head = ""
+    label, caption, displays = options.get("label"), "", len(_displays(piece, cell))
+    if label and displays > 1:
+        raise Unknown(f"cell {piece.name} shows several things under one label")
+    head = f"#cell-{label} " if label and kind == "html" else ""
+    if label and (displays == 0 or "tbl-cap" in options):
+        head = f"#{label} "
     if "tbl-cap" in options:
-        head, caption = f"#{label} ", f" tbl-cap='{_quoted(options['tbl-cap'])}'"
-    elif label and kind == "html":
-        head = f"#cell-{label} "
+        caption = f" tbl-cap='{_quoted(options['tbl-cap'])}'"
     head += f".cell{caption} execution_count={cell.execution_count}"
-    return "\n\n".join([f"::: {{{head}}}", *parts, ":::"])
+    body = "\n\n".join(parts)
+    return f"::: {{{head}}}\n{body}\n:::"
 
 
 def _outputs(
     piece: Piece, cell: NotebookNode, kind: str, name: str, figures: dict[str, bytes]
 ) -> list[str]:
+    options = piece.options
     shown = [
         output
         for output in cell.outputs
-        if output.get("name") != "stderr" or piece.options.get("warning", True)
+        if output.get("name") != "stderr" or options.get("warning", True)
     ]
     images = [output for output in shown if MIME["png"] in output.get("data", {})]
     images += [output for output in shown if MIME["svg"] in output.get("data", {})]
+    label = f"#{options['label']} " if "label" in options else ""
     parts = []
     for number, output in enumerate(shown, 1):
         if output.output_type == "stream":
@@ -164,21 +169,30 @@ def _outputs(
             raise Unknown(f"cell {piece.name} shows {what}")
         count = output.get("execution_count")
         counted = f" execution_count={count}" if count else ""
-        head = f"::: {{.cell-output .cell-output-{classes}{counted}}}"
+        labelled = "data" in output and output not in images
+        own = label if labelled and "tbl-cap" not in options else ""
+        head = f"::: {{{own}.cell-output .cell-output-{classes}{counted}}}"
         parts.append(f"{head}\n{text}\n:::")
     return parts
 
 
+def _displays(piece: Piece, cell: NotebookNode) -> list[NotebookNode]:
+    """The outputs that are shown, but for what was printed."""
+    shown = cell.outputs if piece.options.get("output", True) else []
+    return [output for output in shown if "data" in output]
+
+
 def _image(piece: Piece, path: str) -> str:
     options = piece.options
-    if "fig-cap" not in options:
-        return f"![]({path})"
     alt = options.get("fig-alt", "")
     if not isinstance(alt, str):
         raise Unknown(f"cell {piece.name} has a list of fig-alt")
-    described = f" fig-alt='{_quoted(alt)}'" if alt else ""
-    caption = " ".join(options["fig-cap"].split("\n")).strip()
-    return f"![{caption}]({path}){{#{options['label']}{described}}}"
+    label = [f"#{options['label']}"] if "label" in options else []
+    attributes = label + ([f"fig-alt='{_quoted(alt)}'"] if alt else [])
+    caption = " ".join(options.get("fig-cap", "").split("\n")).strip()
+    return f"![{caption}]({path})" + (
+        f"{{{' '.join(attributes)}}}" if attributes else ""
+    )
 
 
 def _quoted(text: str) -> str:

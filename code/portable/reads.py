@@ -11,7 +11,6 @@ from types import FrameType
 from typing import Any
 
 
-
 def watch(root: str) -> Callable[[], dict[str, list[str]]]:
     """Begin to note what is read in the folder ``root``.
 
