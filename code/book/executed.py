@@ -11,14 +11,15 @@ import os
 import sys
 from pathlib import Path
 
-from portable import RenderError
-from portable.chapter import read_chapter
-from portable.frozen import freeze
-from portable.project import read_project
 
-if __name__ == "__main__":
+def main(wanted: list[str]) -> None:
+    """Hands over those chapters of the book in this folder that are ``wanted``."""
+    from portable import RenderError
+    from portable.chapter import read_chapter
+    from portable.frozen import freeze
+    from portable.project import read_project
+
     root, asked = Path.cwd(), os.environ.get
-    wanted = asked("QUARTO_PROJECT_INPUT_FILES", "").splitlines()
     try:
         sources = [name for name in read_project(root).sources if name in wanted]
         chapters = {source: read_chapter(root, source) for source in sources}
@@ -26,3 +27,8 @@ if __name__ == "__main__":
         freeze(root, chapters, whole, bool(asked("PORTABLE_FRESH")))
     except RenderError as error:
         sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    if sources := os.environ.get("QUARTO_PROJECT_INPUT_FILES"):
+        main(sources.splitlines())

@@ -7,8 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.stats import binomtest
-from scipy.stats import t as student
 from torch import Tensor
 
 from recorded import Score
@@ -62,6 +60,8 @@ def interval(correct: int, total: int) -> tuple[float, float]:
         raise ValueError(
             f"{correct} of {total}, expected 0 <= correct <= total, total > 0"
         )
+    from scipy.stats import binomtest  # it takes a second, here and below
+
     bounds = binomtest(correct, total).proportion_ci(method="wilson")
     return float(bounds.low), float(bounds.high)
 
@@ -82,6 +82,8 @@ def mcnemar(one: Tensor, other: Tensor) -> float:
     first, second = int((one & ~other).sum()), int((other & ~one).sum())
     if first + second == 0:
         return 1.0
+    from scipy.stats import binomtest
+
     return float(binomtest(first, first + second).pvalue)
 
 
@@ -143,5 +145,7 @@ def difference_interval(
         raise ValueError(f"expected groups of one size of 2 or more, got {sizes}")
     n = len(values[0])
     deviation = math.sqrt(np.mean([of.var(ddof=1) for of in values]))
+    from scipy.stats import t as student
+
     reach = student.ppf((1 + level) / 2, len(values) * (n - 1)) * math.sqrt(2 / n)
     return deviation, float(reach * deviation)

@@ -22,11 +22,12 @@ What a script does, as the cells of a chapter are one, is described in the same 
 """
 
 import ast
-import copy
 import dataclasses
+import functools
 import hashlib
 import importlib.util
 import json
+import pickle
 import re
 import symtable
 import time
@@ -230,7 +231,8 @@ class _Reader:
                 self._add_data(name, statement)
             elif self._counts(module, statement):
                 scope = self._scope(module, statement)
-                effect = _Effect().visit(copy.deepcopy(statement))
+                # A copy of it; copy.deepcopy takes several times as long.
+                effect = _Effect().visit(pickle.loads(pickle.dumps(statement)))
                 what = self._describe(effect, scope)
                 self.code[self.names[definition]] = _digest(what)
 
@@ -248,15 +250,7 @@ class _Reader:
         """The module, by its source."""
         if module not in self.modules:
             text = self.sources.get(module) or self._text(module)
-            found: dict[str, ast.stmt] = {}
-            for statement in ast.parse(text).body:
-                for name in sorted(_defined(statement, module)):
-                    if name in found:
-                        raise ValueError(f"{module} defines {name} twice")
-                    found[name] = statement
-            children = symtable.symtable(text, module, "exec").get_children()
-            tables = {(c.get_name(), c.get_lineno()): c for c in children}
-            self.modules[module] = _Module(found, tables)
+            self.modules[module] = _module(module, text)
         return self.modules[module]
 
     def _scope(self, module: str, statement: ast.stmt) -> _Scope:
@@ -441,6 +435,20 @@ class _Effect(ast.NodeTransformer):
 
     # What is imported is described where it is named.
     visit_Pass = visit_Import = visit_ImportFrom = _leave_out
+
+
+@functools.cache
+def _module(name: str, text: str) -> _Module:
+    """A module, by its source."""
+    found: dict[str, ast.stmt] = {}
+    for statement in ast.parse(text).body:
+        for defined in sorted(_defined(statement, name)):
+            if defined in found:
+                raise ValueError(f"{name} defines {defined} twice")
+            found[defined] = statement
+    children = symtable.symtable(text, name, "exec").get_children()
+    tables = {(c.get_name(), c.get_lineno()): c for c in children}
+    return _Module(found, tables)
 
 
 def _outer_names(table: symtable.SymbolTable) -> set[str]:

@@ -5,14 +5,13 @@ import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Markdown
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from transformers import BertConfig
 
 from hw2.evaluation import confusion, mcnemar
 from hw2.figures import (
@@ -34,6 +33,9 @@ from hw2.sentiment.predict import Predictor
 from hw2.sentiment.reviews import GIVEN, HARD, OWN
 from hw2.sentiment.training import best_epoch
 from recorded import Run
+
+if TYPE_CHECKING:
+    from transformers import BertConfig
 
 Occlusion = tuple[Sequence[str], Sequence[float]]  # tokens, and their effects
 
@@ -59,8 +61,10 @@ def brief(*objects: Any) -> Markdown:
     return python("\n".join(lines))
 
 
-def setup(runs: Mapping[str, Config], encoder: BertConfig) -> Markdown:
+def setup(runs: Mapping[str, Config], encoder: "BertConfig") -> Markdown:
     """The recipe as the notebook gives it, and those of the runs."""
+    from transformers import BertConfig
+
     base = BertConfig()
     encoders = [base, *[encoder] * len(runs)]
     # The recipe as given, with what a configuration has no option for.

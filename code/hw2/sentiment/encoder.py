@@ -6,6 +6,8 @@ once, written to the disk in half precision, and read from there.
 Shapes: N reviews, T tokens, d the encoder's width.
 """
 
+from __future__ import annotations
+
 import hashlib
 import inspect
 import json
@@ -13,14 +15,11 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-import transformers
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers import BertModel, BertTokenizer
-from transformers.utils import logging
 
 import hw2
 from hw2 import data
@@ -28,12 +27,18 @@ from hw2.sentiment.tokens import pad, sorted_batches
 from hw2.training import advance, progress
 from recorded import Checkpoint, flush, incidental
 
+if TYPE_CHECKING:  # else it is imported where it is used: it takes seconds
+    from transformers import BertModel, BertTokenizer
+
 
 def pretrained(folder: Path) -> tuple[BertModel, BertTokenizer]:
     """The encoder of a folder, frozen, in evaluation mode, and its tokenizer.
 
     The tokenizer is MiniLM's: bert-base-uncased has the same vocabulary.
     """
+    from transformers import BertModel, BertTokenizer
+    from transformers.utils import logging
+
     logging.disable_progress_bar()
     encoder = BertModel.from_pretrained(folder)
     freeze(encoder)
@@ -173,6 +178,8 @@ def encode(
 @incidental
 def _key(encoder: BertModel, ids: Sequence[Sequence[int]], size: int) -> str:
     """A name for the states: other weights, tokens, code or precision, another name."""
+    import transformers
+
     digest = hashlib.sha256(
         json.dumps(
             [

@@ -9,16 +9,21 @@ arXiv:1408.5882). Padding is read by neither.
 Shapes: N reviews, T tokens, d the encoder's width.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from transformers import BertConfig, BertModel, BertTokenizer
 
 from hw2.sentiment.config import Config
 from hw2.sentiment.encoder import freeze, pretrained
 from hw2.training import count_parameters
+
+if TYPE_CHECKING:
+    from transformers import BertModel, BertTokenizer
 
 
 class GruHead(nn.Module):
@@ -97,7 +102,7 @@ class BertSentiment(nn.Module):
         self.encoder = encoder
         self.head = head
 
-    def train(self, mode: bool = True) -> "BertSentiment":
+    def train(self, mode: bool = True) -> BertSentiment:
         """As of any module, but an encoder that is frozen has no dropout."""
         super().train(mode)
         if not count_parameters(self.encoder):
@@ -212,6 +217,8 @@ def trained_weights(module: nn.Module) -> dict[str, Tensor]:
 
 def bert_base_parameters() -> tuple[int, int]:
     """What training changes with bert-base-uncased: without freezing it, and with."""
+    from transformers import BertConfig, BertModel
+
     with torch.device("meta"):  # which has shapes but no memory
         model = BertGruSentiment(BertModel(BertConfig()))
     trained = count_parameters(model)

@@ -1,13 +1,14 @@
 """Is a review positive? A trained model reads any text: Q4."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers import BertTokenizer
 
 from hw2 import data
 from hw2.sentiment.config import LARGE, RUNS, Config
@@ -16,6 +17,9 @@ from hw2.sentiment.experiments import experiment, experiment_bert_base
 from hw2.sentiment.model import BertSentiment, build
 from hw2.sentiment.tokens import pad, sorted_batches, tokenize
 from recorded import Run, named
+
+if TYPE_CHECKING:
+    from transformers import BertTokenizer
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,18 @@
 """A study: the time of encoding, of an epoch and of a step, each in several ways."""
 
+from __future__ import annotations
+
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.utils.rnn import pack_padded_sequence
-from transformers import BertModel, BertTokenizer
 
 from hw2 import data
 from hw2.sentiment.config import Config, Speed
@@ -27,6 +28,9 @@ from hw2.sentiment.model import GruHead
 from hw2.sentiment.reviews import subsets
 from hw2.sentiment.tokens import Tokens, pad, random_batches, tokenize
 from recorded import Checkpoint, Outcome, Score, Scores, Tensors, scored_by
+
+if TYPE_CHECKING:
+    from transformers import BertModel, BertTokenizer
 
 
 def speed_score(predictions: Tensors) -> Scores:

@@ -3,13 +3,17 @@
 Shapes: N reviews, T tokens.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import BertTokenizer
+
+if TYPE_CHECKING:
+    from transformers import BertTokenizer
 
 
 def tokenize(
