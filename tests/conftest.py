@@ -43,7 +43,7 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("book") / "_book"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HW2_TRAIN", "never")
-        render(ROOT, output=output)
+        render(ROOT, output=output, fresh=True)
     return output
 
 
