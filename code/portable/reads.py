@@ -32,12 +32,15 @@ def watch(root: str) -> Callable[[], dict[str, list[str]]]:
             place, kind = arguments[0] or ".", "folders"
         else:
             return
-        if isinstance(place, int) or _importing(sys._getframe(1)):
+        if isinstance(place, int):
             return
         path = os.path.realpath(os.fsdecode(place))
         inner = os.path.relpath(path, top)
         hidden = any(part.startswith(".") for part in Path(inner).parts)  # or outside
-        if not hidden and not path.startswith(installed + os.sep):
+        code = kind == "folders" or path.endswith((".py", ".pyc"))
+        if hidden or path.startswith(installed + os.sep):
+            return
+        if not (code and _importing(sys._getframe(1))):
             seen[kind].add(inner)
 
     sys.addaudithook(note)
@@ -47,7 +50,7 @@ def watch(root: str) -> Callable[[], dict[str, list[str]]]:
 def _importing(frame: FrameType | None) -> bool:
     """Whether this is done to import a module, or to see which are installed."""
     while frame:
-        if "importlib" in frame.f_globals.get("__name__", ""):
+        if "importlib" in str(frame.f_globals.get("__name__")):
             return True
         frame = frame.f_back
     return False

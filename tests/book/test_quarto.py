@@ -1,5 +1,6 @@
 """The book by Quarto and by ``portable`` says the same. Skipped where Quarto is not."""
 
+import json
 import os
 import re
 import shutil
@@ -70,7 +71,17 @@ def test_quarto_warns_of_nothing(log: str) -> None:
 
 def test_nothing_is_left_beside_the_book(clone: Path, log: str) -> None:
     status = git(clone, "status", "--porcelain", "--ignored").splitlines()
-    assert [line for line in status if line[1] != " "] == ["!! .quarto/", "!! _book/"]
+    kept = ["!! .portable/", "!! .quarto/", "!! _book/", "!! _freeze/"]
+    assert [line for line in status if line[1] != " "] == kept
+
+
+def test_each_chapter_is_executed_once(log: str) -> None:
+    """Before rendering; the notebooks are of what was kept, and Quarto runs no cell."""
+    sources = read_project(ROOT).sources
+    for source in set(sources) - {"references.qmd"}:  # which has no cell
+        how = re.findall(rf"\] {source} (\d+\.\d s|as kept)$", log, re.MULTILINE)
+        assert len(how) == 2 and how[0] != "as kept" and how[1] == "as kept", source
+    assert "Executing" not in log and "Starting python3 kernel" not in log
 
 
 def test_quartos_pages_are_whole(by_quarto: Path) -> None:
@@ -194,11 +205,55 @@ def test_both_pdfs_have_the_same_pages(by_quarto: Path, book: Path) -> None:
         assert len(found ^ same) <= 3, f"page {number}: {sorted(found ^ same)}"
 
 
-def test_the_same_files_give_the_same_bytes(
-    by_quarto: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy that Quarto renders with nothing handed to it, executing all by itself."""
+    folder = copied(tmp_path_factory.mktemp("alone"))
+    options = folder / "_quarto.yml"
+    text = options.read_text()
+    handing = "  pre-render: code/book/executed.py\n"
+    assert handing in text
+    options.write_text(text.replace(handing, ""))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HW2_TRAIN", "never")
+        patch.setenv("PYTHONPATH", str(folder / "code"))
+        render_with_quarto(folder)
+    return folder
+
+
+def test_what_is_handed_over_is_what_quarto_would_execute(
+    clone: Path, log: str, alone: Path
 ) -> None:
-    folder = copied(tmp_path / "elsewhere")
-    monkeypatch.setenv("HW2_TRAIN", "never")
+    names = [path.relative_to(alone) for path in alone.glob("_freeze/**/*.json")]
+    assert len(names) == 2 * (len(PAGES) - 1)  # HTML and PDF of each but references
+    for name in names:
+        handed, own = (json.loads((root / name).read_text()) for root in (clone, alone))
+        assert handed["hash"] == own["hash"]
+        one, other = (of["result"].pop("markdown") for of in (handed, own))
+        assert blocks(one) == blocks(other), name
+        own["result"].pop("includes", None)
+        assert handed["result"] == own["result"]
+
+
+def blocks(markdown: str) -> list[str]:
+    """Markdown without empty lines and random identifiers."""
+    text = re.sub(r"#[0-9a-f]{8} \.cell", ".cell", markdown)
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def test_the_same_files_give_the_same_bytes(by_quarto: Path, alone: Path) -> None:
+    """In another folder, and whether Quarto executes the cells or is handed them."""
+    assert digests(alone / "_book") == digests(by_quarto)
+
+
+def test_a_chapter_alone_is_executed_by_quarto(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copied(tmp_path / "copy")
     monkeypatch.setenv("PYTHONPATH", str(folder / "code"))
-    render_with_quarto(folder)
-    assert digests(folder / "_book") == digests(by_quarto)
+    monkeypatch.setenv("QUARTO_PYTHON", sys.executable)
+    command = ["quarto", "render", "chapters/02-attention.qmd", "--to", "html"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "as kept" not in done.stdout + done.stderr
+    assert page(folder / "_book/chapters/02-attention.html").select("figure img")

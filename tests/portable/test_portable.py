@@ -498,14 +498,15 @@ def test_what_pandoc_finds_is_refused(
     [
         (
             "  output-dir",
-            "  pre-render: x\n  output-dir",
-            r"_quarto\.yml:3: .*pre-render",
+            "  preview: x\n  output-dir",
+            r"_quarto\.yml:3: .*preview",
         ),
         ("mathml", "katex", r"html-math-method is 'katex'"),
         ("[index.qmd", "[nowhere.qmd, index.qmd", r"nowhere\.qmd does not exist"),
         ("[index.qmd", "[{part: x}, index.qmd", r"is not a file's name"),
         ("lualatex", "tectonic", r"pdf-engine is 'tectonic'"),
         (POSITION, "fig-pos: t", r"fig-pos is 't'"),
+        ("type: book", "type: book\n  pre-render: a.py", r"pre-render has 'a\.py'"),
         ("type: book", "type: book\n  post-render: a.py", r"post-render has 'a\.py'"),
         ("type: book", "type: book\n  post-render: [b.sh]", r"post-render has 'b\.sh'"),
         (POSITION, f"{POSITION}\n    filters: [a.lua]", r"filters has 'a\.lua'"),
