@@ -24,8 +24,18 @@ if TYPE_CHECKING:
 
 # Compiling takes half a minute, for networks that train in a second.
 os.environ["TORCH_COMPILE_DISABLE"] = "1"
+# Threads that have nothing to do leave the cores to the tests beside.
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 ROOT = Path(__file__).parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests run in one process that share a fixture which takes long, or a file."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        shared = [name for name in ("book", "sentiment_runs") if name in fixtures]
+        item.add_marker(pytest.mark.xdist_group((shared or [item.path.name])[0]))
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import atexit
 import json
 import re
 import signal
@@ -16,6 +17,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
+from traitlets.config import Config
 
 from portable import RenderError
 from portable.chapter import INLINE, Piece, expressions
@@ -77,6 +79,7 @@ async def execute(root: Path, source: str, pieces: list[Piece]) -> Executed:
         record_timing=False,  # the same cells give the same outputs
         shutdown_kernel="immediate",  # it has nothing to save, and exits slowly
         resources={"metadata": {"path": str(root)}},
+        config=Config(KernelManager={"transport": "ipc"}),  # ports may be taken
     )
     results: list[Result] = []
     async with _kernel(client):
@@ -100,6 +103,9 @@ async def execute(root: Path, source: str, pieces: list[Piece]) -> Executed:
                     f"{_plain(error.traceback)}"
                 ) from None
             except DeadKernelError:
+                task = asyncio.current_task()
+                if task and task.cancelling():  # which the client takes for this
+                    raise asyncio.CancelledError from None
                 raise RenderError(
                     f"{where}: the kernel died in cell {piece.name}"
                 ) from None
@@ -133,10 +139,13 @@ async def _kernel(client: NotebookClient) -> AsyncIterator[None]:
     The client would take signals as the end of its own kernel, and go on; without that
     they are the end of all, and Python shuts down the kernels.
     """
-    async with client.async_setup_kernel():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().remove_signal_handler(number)
-        yield
+    try:
+        async with client.async_setup_kernel():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().remove_signal_handler(number)
+            yield
+    finally:
+        atexit.unregister(client._cleanup_kernel)  # it would complain of what is done
 
 
 def _next(values: Iterator[str], _: re.Match[str]) -> str:
