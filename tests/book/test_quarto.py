@@ -49,7 +49,7 @@ def log(clone: Path) -> str:
         [sys.executable, "-m", "portable", "--renderer", "quarto", clone],
         env=os.environ
         | {"HW2_TRAIN": "never", "PYTHONPATH": str(clone / "code")}
-        | {"PYTHONDONTWRITEBYTECODE": "1"},
+        | {"PYTHONDONTWRITEBYTECODE": "1", "SOURCE_DATE_EPOCH": "0"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -217,6 +217,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HW2_TRAIN", "never")
         patch.setenv("PYTHONPATH", str(folder / "code"))
+        patch.setenv("SOURCE_DATE_EPOCH", "0")
         render_with_quarto(folder)
     return folder
 
