@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -72,6 +73,13 @@ async def execute(root: Path, source: str, pieces: list[Piece]) -> Executed:
     executed = [piece for piece in pieces if expressions(piece)]
     if not executed:
         return Executed([], {"files": [], "folders": []})
+    with tempfile.TemporaryDirectory(prefix="kernel-") as sockets:
+        return await _executed(root, source, executed, Path(sockets))
+
+
+async def _executed(
+    root: Path, source: str, pieces: list[Piece], sockets: Path
+) -> Executed:
     client = _Client(
         nbformat.v4.new_notebook(),
         timeout=None,
@@ -79,12 +87,13 @@ async def execute(root: Path, source: str, pieces: list[Piece]) -> Executed:
         record_timing=False,  # the same cells give the same outputs
         shutdown_kernel="immediate",  # it has nothing to save, and exits slowly
         resources={"metadata": {"path": str(root)}},
-        config=Config(KernelManager={"transport": "ipc"}),  # ports may be taken
+        # Two kernels that begin at once might take the same port of the machine.
+        config=Config(KernelManager={"transport": "ipc", "ip": str(sockets / "to")}),
     )
     results: list[Result] = []
     async with _kernel(client):
         await _run(client, SETUP.format(reads=str(READS), root=str(root)))
-        for piece in executed:
+        for piece in pieces:
             where = f"{source}:{piece.line}"
             try:
                 if piece.kind == "code":
