@@ -30,6 +30,7 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests run in one process that share a fixture which takes long, or a file."""
     for item in items:
