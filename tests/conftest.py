@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +30,16 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)  # before xdist reads the marks
+def pytest_collection_modifyitems(
+    items: list[pytest.Item],
+) -> Generator[None, None, None]:
     """Tests run in one process that share a fixture which takes long, or a file."""
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         shared = [name for name in ("book", "sentiment_runs") if name in fixtures]
         item.add_marker(pytest.mark.xdist_group((shared or [item.path.name])[0]))
+    yield
 
 
 @pytest.fixture(autouse=True)

@@ -33,7 +33,6 @@ SETUP = """\
 _read_by_cells = __import__("runpy").run_path({reads!r})["watch"]({root!r})
 """
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
-OF_A_RUN = ("execution_count", "outputs")  # what running adds to a cell
 READS = Path(__file__).with_name("reads.py")
 # What Quarto takes literally in a string, and no more, so that both show the same.
 MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]()>#+,\-.!])")
@@ -98,7 +97,10 @@ async def _executed(
             try:
                 if piece.kind == "code":
                     cell = await _run(client, piece.text, counted=True)
-                    results.append({key: cell[key] for key in OF_A_RUN})
+                    outputs = _merged(cell.outputs)
+                    results.append(
+                        {"execution_count": cell.execution_count, "outputs": outputs}
+                    )
                 else:
                     found = [
                         await _shown(client, expression, where)
@@ -155,6 +157,21 @@ async def _kernel(client: NotebookClient) -> AsyncIterator[None]:
             yield
     finally:
         atexit.unregister(client._cleanup_kernel)  # it would complain of what is done
+
+
+def _merged(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Outputs, of which a text that was printed in several parts is one.
+
+    The kernel sends what is printed now and then, so the parts are a matter of chance.
+    """
+    merged: list[NotebookNode] = []
+    for output in outputs:
+        name = output.get("name")  # of a stream
+        if name and merged and merged[-1].get("name") == name:
+            merged[-1].text += output.text
+        else:
+            merged.append(output)
+    return merged
 
 
 def _next(values: Iterator[str], _: re.Match[str]) -> str:
