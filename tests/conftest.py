@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,16 +30,17 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.hookimpl(wrapper=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(
-    items: list[pytest.Item],
-) -> Generator[None, None, None]:
-    """Tests run in one process that share a fixture which takes long, or a file."""
-    for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        shared = [name for name in ("book", "sentiment_runs") if name in fixtures]
-        item.add_marker(pytest.mark.xdist_group((shared or [item.path.name])[0]))
-    yield
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Side by side run files, or folders whose files share what takes long to make."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = Path(nodeid.partition("::")[0])
+            shared = path.parent.name in ("book", "sentiment")
+            return str(path.parent if shared else path)
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -299,6 +299,13 @@ def test_a_failure_keeps_what_was_done_and_not_itself(root: Path) -> None:
         ran(root)
 
 
+def test_what_is_printed_in_parts_is_one_output(root: Path) -> None:
+    parts = "print('a', end='', flush=True); import time; time.sleep(0.5); print('b')"
+    edit("other.qmd", "print(helper.OTHER)", parts)(root)
+    (output,) = json.loads(execute(root)[-1][1])
+    assert output["text"] == "ab\n"
+
+
 def test_the_chapters_are_told_in_order(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

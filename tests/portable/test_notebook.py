@@ -1,18 +1,15 @@
 """The notebooks show in plain Jupyter what the pages of the book show."""
 
-import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
-from conftest import ROOT, page, words
+from conftest import ROOT
+from executed_notebooks import markdown, notebook, plain, source
 from portable.book import render
-from portable.project import FIXED, read_project
+from portable.project import FIXED
 
 QUARTO_YML = f"""\
 project: {{type: book, output-dir: _book, execute-dir: project}}
@@ -116,30 +113,6 @@ TWO = """# The second {#sec-two}
 """
 
 
-def notebook(path: Path) -> list[dict[str, Any]]:
-    return list(json.loads(path.read_text())["cells"])
-
-
-def source(cell: dict[str, Any]) -> str:
-    return plain(cell["source"])
-
-
-def plain(lines: list[str]) -> str:
-    """A text of a notebook, in which a space that does not break is a space."""
-    return "".join(lines).replace("\u00a0", " ")
-
-
-def markdown(path: Path) -> str:
-    """What Jupyter shows as Markdown: the cells, and the outputs that are."""
-    texts = []
-    for cell in notebook(path):
-        if cell["cell_type"] == "markdown":
-            texts.append(source(cell))
-        for output in cell.get("outputs", []):
-            texts.append(plain(output.get("data", {}).get("text/markdown", [])))
-    return "\n\n".join(texts)
-
-
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The notebooks of a small book, which has all that is rewritten."""
@@ -219,87 +192,3 @@ def test_code_and_its_other_outputs_stay(small: Path) -> None:
     assert not any("application/pdf" in image for image in images)
     # What the page leaves out of a cell's warnings the notebook leaves out, too.
     assert [o["name"] for o in cells[-1]["outputs"]] == ["stdout"]
-
-
-# The notebooks of the book
-
-
-def stems() -> list[str]:
-    return [
-        Path(source).with_suffix("").as_posix() for source in read_project(ROOT).sources
-    ]
-
-
-def numbers(text: str) -> list[str]:
-    """The numbers that figures, tables, theorems and equations have, sorted."""
-    kinds = "Figure|Table|Theorem|Lemma|Corollary|Proposition|Definition|Example"
-    found = re.findall(rf"\*\*((?:{kinds}) \w\.\d+)\b", text)
-    return sorted([*found, *(f"({n})" for n in re.findall(r"\\tag\{([\w.]+)\}", text))])
-
-
-@pytest.mark.parametrize("stem", stems())
-def test_nothing_of_quarto_is_left(book: Path, stem: str) -> None:
-    text = markdown(book / "notebooks" / f"{Path(stem).name}.ipynb")
-    prose = re.sub(r"^```.*?^```$|`[^`\n]*`", "", text, flags=re.MULTILINE | re.DOTALL)
-    left = r":::|\{#|\]\{|\{\.|(?<![\w/.])-?@[\w-]+|\{\{<|\{python\}"
-    assert re.findall(left, prose) == []
-
-
-@pytest.mark.parametrize("stem", stems())
-def test_the_numbers_are_those_of_the_book(book: Path, stem: str) -> None:
-    text = markdown(book / "notebooks" / f"{Path(stem).name}.ipynb")
-    main = page(book / f"{stem}.html").select_one("main")
-    assert main
-    shown = [words(s.get_text()).strip(":") for s in main.select("figcaption .number")]
-    shown += [
-        " ".join(words(title.get_text()).split()[:2])
-        for title in main.select(".theorem-title")
-    ]
-    shown += [words(n.get_text()) for n in main.select(".equation > .number")]
-    assert numbers(text) == sorted(shown)
-    headings = re.findall(r"^#+ (\w\.[\d.]+)", text, re.MULTILINE)
-    there = [words(h.get_text()).split()[0] for h in main.select("h2, h3")]
-    assert headings == [n for n in there if re.fullmatch(r"\w\.[\d.]+", n)]
-    kinds = (
-        "Figure|Table|Theorem|Lemma|Corollary|Proposition|Definition|Equation|Section"
-    )
-    for link in main.select("p a.ref, li a.ref"):
-        if words(link.get_text()).startswith(tuple(kinds.split("|"))):
-            assert words(link.get_text()) in words(text), link
-
-
-def test_no_folder_of_this_machine_is_named(book: Path) -> None:
-    for path in (book / "notebooks").glob("*.ipynb"):
-        text = path.read_text()
-        assert not re.search(r"site-packages|/home/|/root/|/tmp/|/Users/", text), path
-        assert str(ROOT) not in text, path
-
-
-@pytest.mark.parametrize(
-    ("stem", "place"),
-    [
-        ("01-recurrence", "."),
-        ("04-vision-transformer", "submission"),
-        ("05-sentiment", "submission"),
-    ],
-)
-def test_a_notebook_runs_in_a_clone(
-    book: Path, tmp_path: Path, stem: str, place: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Wherever in it Jupyter was started; what it prints is what it printed."""
-    ignored = shutil.ignore_patterns("__pycache__")
-    for folder in ("code", "records"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
-    (tmp_path / place).mkdir(exist_ok=True)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "code"))
-    monkeypatch.setenv("HW2_TRAIN", "never")
-    made = nbformat.read(book / "notebooks" / f"{stem}.ipynb", as_version=4)
-    again = nbformat.from_dict(json.loads(json.dumps(made)))
-    where = {"metadata": {"path": str(tmp_path / place)}}
-    NotebookClient(again, kernel_name="python3", resources=where).execute()
-
-    def printed(notebook: nbformat.NotebookNode) -> list[str]:
-        outputs = [o for c in notebook.cells for o in c.get("outputs", [])]
-        return ["".join(o.text) for o in outputs if o.get("name") == "stdout"]
-
-    assert printed(again) == printed(made) and printed(made)
