@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -90,21 +90,23 @@ def _write(
         with measured("numbering"):
             arguments = [*_arguments(project, "html"), "--to=json"]
             document = json.loads(pandoc(arguments, markdown, folder=build))
-    with ThreadPoolExecutor(1) as beside:  # LaTeX is busy on a core of its own
-        pdf = None
+    with ThreadPoolExecutor() as beside:  # all but wait for pandoc and for LaTeX
+        tasks: list[Future[None]] = []
         if "pdf" in formats:
             arguments = _arguments(project, "pdf")
-            pdf = beside.submit(
-                write_pdf, project, markdown, arguments, build, out, fresh
+            tasks.append(
+                beside.submit(
+                    write_pdf, project, markdown, arguments, build, out, fresh
+                )
             )
+        if "notebooks" in formats:
+            folder = out / "notebooks"
+            tasks.append(beside.submit(write_notebooks, document, chapters, folder))
         if "html" in formats:
             with measured("HTML"):
                 write_html(project, unmarked(document), build / "figures", out)
-        if "notebooks" in formats:
-            with measured("notebooks"):
-                write_notebooks(document, chapters, out / "notebooks")
-        if pdf:
-            pdf.result()
+        for task in tasks:
+            task.result()
 
 
 def _arguments(project: Project, name: str) -> list[str]:

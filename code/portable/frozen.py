@@ -19,7 +19,7 @@ from nbformat import NotebookNode
 from portable.chapter import Piece, expressions
 from portable.executed import Chapters, executed, kept
 
-# The ending of what Quarto makes, and of the figures in it.
+# The endings of what Quarto makes of a chapter, each with that of the figures in it.
 FORMATS = {"html": "svg", "tex": "pdf"}
 FOLDERS = {"html": "figure-html", "tex": "figure-pdf"}
 MIME = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
@@ -78,8 +78,9 @@ def frozen(
             "supporting": [f"{stem}_files" if kind == "html" else place],
             "filters": [],
         }
-        whole = {"hash": hashlib.md5(text.encode()).hexdigest(), "result": result}
-        files[f"execute-results/{kind}.json"] = json.dumps(whole, indent=2).encode()
+        digest = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+        entry = json.dumps({"hash": digest, "result": result}, indent=2)
+        files[f"execute-results/{kind}.json"] = entry.encode()
     return files
 
 
@@ -121,11 +122,12 @@ def _cell(
         parts += _outputs(piece, cell, kind, name, figures)
     if not parts:
         return ""
-    label, caption, displays = options.get("label"), "", len(_displays(piece, cell))
-    if label and displays > 1:
+    label, caption = options.get("label"), ""
+    displayed = options.get("output", True) and sum("data" in o for o in cell.outputs)
+    if label and displayed > 1:
         raise Unknown(f"cell {piece.name} shows several things under one label")
     head = f"#cell-{label} " if label and kind == "html" else ""
-    if label and (displays == 0 or "tbl-cap" in options):
+    if label and (not displayed or "tbl-cap" in options):
         head = f"#{label} "
     if "tbl-cap" in options:
         caption = f" tbl-cap='{_quoted(options['tbl-cap'])}'"
@@ -174,12 +176,6 @@ def _outputs(
         head = f"::: {{{own}.cell-output .cell-output-{classes}{counted}}}"
         parts.append(f"{head}\n{text}\n:::")
     return parts
-
-
-def _displays(piece: Piece, cell: NotebookNode) -> list[NotebookNode]:
-    """The outputs that are shown, but for what was printed."""
-    shown = cell.outputs if piece.options.get("output", True) else []
-    return [output for output in shown if "data" in output]
 
 
 def _image(piece: Piece, path: str) -> str:

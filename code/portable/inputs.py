@@ -24,7 +24,7 @@ from pathlib import Path
 from portable.chapter import Piece, expressions
 from recorded.provenance import effects
 
-# How many threads add up numbers, how they are written, how figures look, and so on.
+# On them depend the last digits of sums, how numbers are written, how figures look.
 VARIABLES = re.compile(
     r"(OMP|MKL|OPENBLAS|TORCH|CUDA|MPL|LC)[A-Z_]*|LANG|TZ"
     r"|PYTHON(HASHSEED|OPTIMIZE|WARNINGS|UTF8|DEVMODE)"
@@ -36,8 +36,8 @@ OWN = ("execute.py", "reads.py")  # the files here on which a result depends
 def key(root: Path, pieces: list[Piece]) -> str:
     """The SHA-256 of all that is known beforehand of what a chapter's result rests on.
 
-    Raises ``ValueError`` where a cell is more than Python, or names code of the project
-    that can't be followed (see ``recorded.provenance``).
+    Raises ``SyntaxError`` where a cell is more than Python, and ``ValueError`` where it
+    names code of the project that can't be followed (see ``recorded.provenance``).
     """
     executed = [texts for piece in pieces if (texts := expressions(piece))]
     script = "\n".join(text for texts in executed for text in texts)
@@ -81,8 +81,10 @@ def content(root: Path, reads: dict[str, list[str]]) -> dict[str, str | None]:
 
 
 def changed_since(root: Path, reads: dict[str, list[str]], moment: float) -> bool:
-    """Whether a file that was read has been written since, so that what was read of it
-    is not known."""
+    """Whether a file that was read was written after a moment, in seconds since 1970.
+
+    Then it is not known what was read of it.
+    """
     paths = [root / name for name in reads["files"]]
     states = [path.stat() for path in paths if path.exists()]
     return any(max(state.st_mtime, state.st_ctime) > moment for state in states)

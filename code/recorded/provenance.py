@@ -31,8 +31,9 @@ import pickle
 import re
 import symtable
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -118,9 +119,9 @@ def effects(script: str, find: Find) -> tuple[dict[str, str], dict[str, str]]:
     module is, by a name without dots, and None of one that is not to be described. All
     that is reached counts, here, what is incidental to a run as well. Nothing is
     imported. Raises ``ValueError`` where the script gives one name to two things that
-    it imports, or a module can't be followed.
+    it imports, or a module that is imported with it can't be followed.
     """
-    reader = _Reader(find, None, {})
+    reader = _Reader(functools.cache(find), None, {})
     reader.describe_script(ast.parse(script))
     return reader.code, reader.data
 
@@ -220,8 +221,27 @@ class _Reader:
                     raise ValueError(
                         f"{name} is both {target.path} and {imports[name].path}"
                     )
+        self._read_imported(imports.values())
         self._describe(_Effect().visit(script), _Scope("", imports, set()))
         self._describe_waiting()
+
+    def _read_imported(self, imports: Iterable[_Other]) -> None:
+        """Read modules that are imported, and those that they import in turn.
+
+        Reading refuses a module that does something when it is imported, even where
+        nothing of it is named.
+        """
+        for path in {
+            target.path for target in imports if self._is_followed(target.path)
+        }:
+            parts = path.split(".")
+            for end in range(1, len(parts) + 1):
+                module = ".".join(parts[:end])
+                spec = None if module in self.modules else self._spec(module)
+                if spec and spec.origin:  # which a folder of modules has not
+                    statements = self.read(module).statements.values()
+                    inner = [_imports(s).values() for s in dict.fromkeys(statements)]
+                    self._read_imported(chain(*inner))
 
     def _describe_waiting(self) -> None:
         while self.waiting:

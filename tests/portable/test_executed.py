@@ -216,6 +216,16 @@ def test_what_can_not_be_followed_is_not_kept(
     assert ran(root) == "index other"
 
 
+def test_what_acts_when_it_is_imported_is_not_kept(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Although nothing of it is named."""
+    (root / "acting.py").write_text("import os\n\nos.environ['ACTED'] = 'yes'\n")
+    edit("helper.py", "FACTOR = 3", "import acting\n\nFACTOR = 3")(root)
+    assert ran(root) == "index other"
+    assert "not kept: acting, line 3, does something when" in capsys.readouterr().out
+
+
 def test_code_that_changes_meanwhile_is_not_kept(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
