@@ -360,3 +360,6 @@ def test_latex_is_run_for_what_it_has_not_set(
     assert set_anew(fresh=True) == (cold, second)
     edit("index.qmd", "Other words", "Some prose")(root)
     assert set_anew() == (0, first)
+    for entry in entries(root, "kept.pdf") + entries(root, "kept.aux"):
+        entry.write_bytes(entry.read_bytes()[:-1])
+    assert set_anew() == (cold, first)
