@@ -150,9 +150,14 @@ def _marked(kind: str, number: int, text: str) -> str:
 
 
 def _code(text: str, classes: str, attributes: str = "") -> str:
-    fence = "`" * max(3, *(len(run) + 1 for run in re.findall(r"`+", text)), 0)
     dotted = " ".join(f".{name}" for name in classes.split())
-    return f"{fence} {{{dotted} {attributes}}}\n{text}\n{fence}"
+    return fenced(text, f" {{{dotted} {attributes}}}")
+
+
+def fenced(text: str, attributes: str = "") -> str:
+    """A block of code, fenced by more backticks than stand together in it."""
+    fence = "`" * max(3, *(len(run) + 1 for run in re.findall(r"`+", text)), 0)
+    return f"{fence}{attributes}\n{text}\n{fence}"
 
 
 def _attribute(text: str) -> str:

@@ -10,12 +10,12 @@ module can't write is left to Quarto.
 import base64
 import hashlib
 import json
-import re
 import shutil
 from pathlib import Path
 
 from nbformat import NotebookNode
 
+from portable.assemble import fenced
 from portable.chapter import Piece, expressions
 from portable.executed import Chapters, executed, kept
 
@@ -117,7 +117,7 @@ def _cell(
             f' {key}="{value if isinstance(value, str) else json.dumps(value)}"'
             for key, value in given.items()
         )
-        parts.append(_fenced(piece.text, f" {{.python .cell-code{fold}}}"))
+        parts.append(fenced(piece.text, f" {{.python .cell-code{fold}}}"))
     if options.get("output", True):
         parts += _outputs(piece, cell, kind, name, figures)
     if not parts:
@@ -151,7 +151,7 @@ def _outputs(
     parts = []
     for number, output in enumerate(shown, 1):
         if output.output_type == "stream":
-            text, classes = _fenced(output.text.rstrip("\n")), output.name
+            text, classes = fenced(output.text.rstrip("\n")), output.name
         elif "text/markdown" in output.get("data", {}):
             text = output.data["text/markdown"]
             classes = "display .cell-output-markdown"
@@ -165,7 +165,7 @@ def _outputs(
             )
             text, classes = _image(piece, path), "display"
         elif list(output.get("data", {})) == ["text/plain"] and not images:
-            text, classes = _fenced(output.data["text/plain"]), "display"
+            text, classes = fenced(output.data["text/plain"]), "display"
         else:
             what = ", ".join(output.get("data", {})) or output.output_type
             raise Unknown(f"cell {piece.name} shows {what}")
@@ -193,8 +193,3 @@ def _image(piece: Piece, path: str) -> str:
 
 def _quoted(text: str) -> str:
     return text.replace("'", "\\'")
-
-
-def _fenced(text: str, attributes: str = "") -> str:
-    fence = "`" * max(3, *(len(run) + 1 for run in re.findall(r"`+", text)), 0)
-    return f"{fence}{attributes}\n{text}\n{fence}"

@@ -22,7 +22,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from portable.chapter import Piece, expressions
-from recorded.provenance import effects
+from recorded.provenance import digest, effects
 
 # On them depend the last digits of sums, how numbers are written, how figures look.
 VARIABLES = re.compile(
@@ -94,16 +94,10 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def digest(what: object) -> str:
-    """The SHA-256 of a JSON value."""
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-
-
 def _finder(places: list[str]) -> Callable[[str], ModuleSpec | None]:
     """Where a package or module is that is neither Python's nor an installed one."""
     installed = _installed()
 
-    @functools.cache
     def find(name: str) -> ModuleSpec | None:
         spec = PathFinder.find_spec(name, places)
         if spec is None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from portable import RenderError, store
-from portable.inputs import digest, sha256
+from portable.inputs import sha256
+from recorded.provenance import digest
 
 ENGINES = {"lualatex": "-lualatex", "xelatex": "-xelatex"}
 # What LaTeX leaves for its next pass, and latexmk to see whether it needs one.

@@ -61,7 +61,7 @@ class Fingerprint(NamedTuple):
     @property
     def key(self) -> str:
         """The SHA-256 of all of it, in hexadecimal."""
-        return _digest(self._asdict())
+        return digest(self._asdict())
 
 
 def incidental(function: Function) -> Function:
@@ -254,7 +254,7 @@ class _Reader:
                 # A copy of it; copy.deepcopy takes several times as long.
                 effect = _Effect().visit(pickle.loads(pickle.dumps(statement)))
                 what = self._describe(effect, scope)
-                self.code[self.names[definition]] = _digest(what)
+                self.code[self.names[definition]] = digest(what)
 
     def name_of(self, definition: _Definition) -> str:
         """The definition's name, without its module's; it will be described, too."""
@@ -528,5 +528,6 @@ def _imports(statement: ast.AST) -> dict[str, _Other]:
     return found
 
 
-def _digest(what: Any) -> str:
+def digest(what: Any) -> str:
+    """The SHA-256 of a JSON value, in hexadecimal."""
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()

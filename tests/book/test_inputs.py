@@ -9,7 +9,7 @@ import pytest
 
 from conftest import ROOT, copied
 from portable import inputs, store
-from portable.chapter import read_chapter
+from portable.chapter import Piece, read_chapter
 from portable.project import read_project
 
 SOURCES = {
@@ -28,14 +28,15 @@ def unchanged(clone: Path) -> Keys:
     return keys(clone)
 
 
+def read(root: Path) -> dict[str, list[Piece]]:
+    return {name: read_chapter(root, source) for name, source in SOURCES.items()}
+
+
 def keys(clone: Path) -> Keys:
     """The key of each chapter, by the first letters of its name."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(clone / "code"))
-        return {
-            name: inputs.key(clone, read_chapter(clone, source))
-            for name, source in SOURCES.items()
-        }
+        return {name: inputs.key(clone, of) for name, of in read(clone).items()}
 
 
 @contextmanager
@@ -96,10 +97,9 @@ def test_what_a_change_makes_execute(
 @pytest.fixture(scope="module")
 def entries(book: Path) -> dict[str, Any]:
     """What was kept of each chapter when the book was rendered."""
-    chapters = {name: read_chapter(ROOT, source) for name, source in SOURCES.items()}
     found = {
         name: store.read(ROOT, SOURCES[name], inputs.key(ROOT, pieces))
-        for name, pieces in chapters.items()
+        for name, pieces in read(ROOT).items()
     }
     return {name: entry for name, entry in found.items() if entry}
 
@@ -142,6 +142,5 @@ def outdated(root: Path, entries: dict[str, Any]) -> str:
 
 
 def test_every_chapter_with_a_cell_is_kept(entries: dict[str, Any]) -> None:
-    pieces = {name: read_chapter(ROOT, source) for name, source in SOURCES.items()}
-    cells = {n: any(p.kind == "code" for p in of) for n, of in pieces.items()}
+    cells = {n: any(p.kind == "code" for p in of) for n, of in read(ROOT).items()}
     assert entries.keys() == {name for name, has in cells.items() if has}
