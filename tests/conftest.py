@@ -19,6 +19,8 @@ from pypdf import PdfReader
 from portable.book import render
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from hw2.sentiment import Predictor
     from recorded import Run
 
@@ -60,6 +62,24 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("HW2_TRAIN", "never")
         render(ROOT, output=output, fresh=True)
     return output
+
+
+@pytest.fixture(scope="session")
+def pages(request: pytest.FixtureRequest) -> Path:
+    """The HTML book: that in the folder HW2_PAGES, or else the one by ``portable``."""
+    given = os.environ.get("HW2_PAGES")
+    return Path(given) if given else Path(request.getfixturevalue("book"))
+
+
+@pytest.fixture(scope="module")
+def chromium(pages: Path) -> "Iterator[Browser]":
+    """Not for all modules together: where it is open, asyncio can't be started."""
+    import browser
+
+    if not browser.CHROMIUM:
+        pytest.skip("Chromium is not installed")
+    with browser.browser() as found:
+        yield found
 
 
 def git(folder: Path, *arguments: str | Path) -> str:

@@ -3,6 +3,7 @@ code, numbers, and the line that says which run they are from."""
 
 import ast
 import inspect
+import json
 import logging
 import math
 import textwrap
@@ -140,6 +141,22 @@ def source_of(module: ModuleType, *names: str) -> Markdown:
         if name not in found:
             raise ValueError(f"{module.__name__} has no {name} = ...")
     return python("\n\n".join(str(found[name]) for name in names))
+
+
+def widget(name: str, figure: str, data: Any) -> Markdown:
+    """The element of HTML that becomes a widget of the HTML book.
+
+    There it takes the place of the picture of ``figure``, a label of this chapter.
+    ``data`` are what it shows, as far as JSON goes.
+    """
+    # In a block of Markdown and in a script, these end what they stand in.
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    for character in "<`":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markdown(
+        f'```{{=html}}\n<play-{name} for="{figure}">'
+        f'<script type="application/json">{text}</script></play-{name}>\n```'
+    )
 
 
 def signed(number: float, digits: int = 2) -> str:

@@ -76,7 +76,10 @@ def _rewritten(chapter: Chapter, made: dict[tuple[int, str], str]) -> NotebookNo
         shown = [output for output in cell.outputs if "data" in output]
         for number, output in enumerate(shown):
             output.data.pop("application/pdf", None)  # the SVG is there
-            if text := made.get((index, f"output {number}")):
+            text = made.get((index, f"output {number}"))
+            if text == "":  # it was HTML
+                cell.outputs.remove(output)
+            elif text is not None:
                 output.data["text/markdown"] = text
         cells.append(cell)
         if caption := made.get((index, "caption")):

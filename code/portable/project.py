@@ -22,6 +22,7 @@ SCHEMA: dict[str, Any] = {
         "title": None,
         "output-file": None,
         "downloads": None,
+        "search": None,
         "chapters": None,
         "appendices": None,
     },

@@ -6,12 +6,13 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
+from IPython.display import Markdown
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch
 from matplotlib.path import Path
 
-from hw2.figures import BLUE, GREY, ORANGE
+from hw2.figures import BLUE, GREY, ORANGE, widget
 from hw2.recurrence import W_IN, W_OUT, W_REC
 
 Point = tuple[float, float]
@@ -75,6 +76,12 @@ def unrolled(
     ax.set(xlim=(-0.4, 9.0), ylim=(-3.7, 3.4), aspect="equal")
     ax.axis("off")
     return fig
+
+
+def playable(inputs: Sequence[int]) -> Markdown:
+    """The widget of `unrolled`: the network on integers that the reader chooses."""
+    weights = {"in": W_IN, "rec": W_REC, "out": W_OUT, "choices": [-1, 1, 0, 0.5]}
+    return widget("recurrence", "fig-unrolled", {"inputs": inputs} | weights)
 
 
 def column(ax: Axes, x: float, index: str) -> None:

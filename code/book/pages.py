@@ -1,0 +1,148 @@
+"""Completes the pages of the rendered HTML book, the same for both renderers.
+
+A page gets a description and a card for where a link to it is shown, the search, and
+the scripts of its widgets; the folders ``search``, ``widgets`` and ``cards`` hold what
+these load. Quarto and ``portable`` run it after rendering, with the book's folder in
+the variable ``QUARTO_PROJECT_OUTPUT_DIR``. The address at which the book is published,
+if it is, is in ``BOOK_URL``: who shows a link asks for the address of its card.
+"""
+
+import base64
+import html
+import json
+import os
+import re
+import shutil
+import textwrap
+from pathlib import Path
+
+import matplotlib
+from bs4 import BeautifulSoup, Tag
+from PIL import Image, ImageDraw, ImageFont
+
+HERE = Path(__file__).parent
+RECORDS = HERE.parents[1] / "records"
+# The record whose weights a widget loads when it is asked for, as a script.
+WEIGHTS = {"vit": "vit-small"}
+DESCRIPTION = 200  # characters, about as many as are shown of it
+CARD = (1200, 630)  # pixels, as messengers show it
+COMPLETE = '<meta property="og:title"'  # what a page has that is complete
+LEFT_OUT = "pre, script, nav, summary, .sourceCode, .notebook"
+
+
+def complete(book: Path, address: str = "") -> None:
+    """Completes the pages in the folder ``book`` that are not complete yet.
+
+    ``address`` is that of the published book, with a slash at its end. Raises
+    ``ValueError`` for a page without a head or a title.
+    """
+    for folder in ("search", "widgets"):
+        shutil.copytree(HERE / folder, book / folder, dirs_exist_ok=True)
+    for widget, record in WEIGHTS.items():
+        weights = (RECORDS / record / "weights.safetensors").read_bytes()
+        script = f'window.playWeights = "{base64.b64encode(weights).decode()}";\n'
+        (book / "widgets" / f"{widget}-weights.js").write_text(script)
+    (book / "cards").mkdir(exist_ok=True)
+    words: list[dict[str, str]] = []
+    for path in sorted(book.rglob("*.html")):
+        name = path.relative_to(book).as_posix()
+        text = path.read_text()
+        soup = BeautifulSoup(text, "html.parser")
+        for tex in soup.find_all("annotation"):
+            tex.decompose()
+        if not soup.title or "</head>" not in text:
+            raise ValueError(f"{path} has no head with a title")
+        title, _, of_book = _text(soup.title).rpartition(" – ")
+        if COMPLETE not in text:
+            card = f"cards/{name.removesuffix('.html').replace('/', '-')}.png"
+            draw_card(title, of_book, book / card)
+            added = head(soup, name, title, address + card)
+            path.write_text(text.replace("</head>", f"{added}\n</head>", 1))
+        words += sections(soup, name, title)  # which takes the page apart
+    script = f"window.bookWords = {json.dumps(words, ensure_ascii=False)};\n"
+    (book / "search" / "words.js").write_text(script)
+
+
+def head(soup: BeautifulSoup, name: str, title: str, card: str) -> str:
+    """What the head of a page gets. ``name`` is its path in the book."""
+    up = "../" * name.count("/")
+    if not re.match(r"https?:", card):
+        card = up + card
+    about = description(soup)
+    lines = [
+        f'<meta name="description" content="{html.escape(about)}">',
+        f'{COMPLETE} content="{html.escape(title)}">',
+        '<meta property="og:type" content="article">',
+        f'<meta property="og:description" content="{html.escape(about)}">',
+        f'<meta property="og:image" content="{html.escape(card)}">',
+        '<meta name="twitter:card" content="summary_large_image">',
+        f'<script src="{up}search/search.js" data-up="{up}" defer></script>',
+    ]
+    widgets = [tag.name for tag in soup.find_all(re.compile("^play-"))]
+    if widgets:
+        lines.append(f'<link rel="stylesheet" href="{up}widgets/play.css">')
+        for file in dict.fromkeys(["kit", *widgets]):
+            file = file.removeprefix("play-")
+            lines.append(f'<script src="{up}widgets/{file}.js" defer></script>')
+    return "\n".join(lines)
+
+
+def description(soup: BeautifulSoup) -> str:
+    """What a page is about: how its first paragraph begins, to the end of a word."""
+    for paragraph in soup.select("main p"):
+        text = re.sub(r"^Question\. (\([^)]*\) )?", "", _text(paragraph))
+        if len(text) > 40:
+            return textwrap.shorten(text, DESCRIPTION, placeholder=" …")
+    return _text(soup.title)
+
+
+def sections(soup: BeautifulSoup, name: str, chapter: str) -> list[dict[str, str]]:
+    """The sections of a page, to be searched: where, of which chapter, title, text.
+
+    The text is without code, and without that of the sections within. It is taken out
+    of the page.
+    """
+    main = soup.main
+    if not main:
+        raise ValueError(f"{name} has no main part")
+    # From the innermost outwards, so that each has lost those within.
+    parts = [part for part in reversed(main.select("section[id]"))]
+    found = []
+    for part in [*parts, main]:
+        heading = part.find(re.compile("^h[1-6]$"))
+        title = _text(heading) if heading else chapter
+        for other in part.select(LEFT_OUT):
+            other.decompose()
+        at = name + (f"#{part['id']}" if part is not main else "")
+        text = _text(part)
+        if text:
+            found.append({"href": at, "chapter": chapter, "title": title, "text": text})
+        if part is not main:
+            part.decompose()
+    return found[::-1]
+
+
+def draw_card(title: str, of_book: str, path: Path) -> None:
+    """Draws the card of a page: its title above that of the book."""
+    fonts = Path(matplotlib.get_data_path(), "fonts", "ttf")
+    large, small = (
+        ImageFont.truetype(fonts / name, size)
+        for name, size in (("DejaVuSans-Bold.ttf", 68), ("DejaVuSans.ttf", 36))
+    )
+    card = Image.new("RGB", CARD, "#0b3a5e")
+    draw = ImageDraw.Draw(card)
+    draw.rectangle((0, 0, 24, CARD[1]), fill="#e69f00")
+    lines = textwrap.fill(title, 26, max_lines=4, placeholder=" …")
+    draw.multiline_text((90, 100), lines, fill="white", font=large, spacing=20)
+    draw.text((90, 520), of_book, fill="#c9d6e0", font=small)
+    card.quantize(16).save(path, optimize=True)
+
+
+def _text(tag: Tag | None) -> str:
+    return re.sub(r"\s+", " ", tag.get_text(" ") if tag else "").strip()
+
+
+if __name__ == "__main__":
+    output = Path(os.environ["QUARTO_PROJECT_OUTPUT_DIR"])
+    if (output / "index.html").exists():  # else it was the PDF alone
+        complete(output, os.environ.get("BOOK_URL", ""))

@@ -1,0 +1,82 @@
+// A field that searches the whole book. The words of the book, and the library that finds
+// them, are loaded when the field is first used, by tags: a page that was opened from the
+// disk may not fetch anything.
+"use strict";
+
+(() => {
+  const up = document.currentScript.dataset.up;
+  const SHOWN = 12, AROUND = 60;  // results, and characters before and after a word found
+  let found;  // a promise of what searches
+
+  const load = (file) => new Promise((done, failed) => {
+    const script = document.createElement("script");
+    Object.assign(script, { src: `${up}search/${file}`, onload: done, onerror: failed });
+    document.head.append(script);
+  });
+
+  async function index() {
+    await Promise.all([load("minisearch.js"), load("words.js")]);
+    const search = new MiniSearch({
+      fields: ["title", "chapter", "text"], storeFields: ["href", "title", "chapter", "text"],
+      searchOptions: { combineWith: "AND", prefix: (term) => term.length > 2,
+        fuzzy: (term) => (term.length > 4 ? 0.2 : false), boost: { title: 4, chapter: 2 } },
+    });
+    search.addAll(window.bookWords.map((section, id) => ({ id, ...section })));
+    return search;
+  }
+
+  // The text around the first word that was found.
+  function excerpt({ text, terms }) {
+    const at = text.toLowerCase().search(new RegExp(terms.map((t) => t.replace(/\W/g, "\\$&")).join("|")));
+    const start = Math.max(0, at - AROUND);
+    return (start ? "… " : "") + text.slice(start, start + 2 * AROUND).trim() + " …";
+  }
+
+  const box = document.createElement("search");
+  box.className = "book-search";
+  box.innerHTML = `<label for="book-search">Search the book</label>
+<input type="search" id="book-search" placeholder="Search" autocomplete="off" spellcheck="false">
+<p class="count" aria-live="polite"></p><ol class="results"></ol>`;
+  const [field, count, results] = ["input", ".count", ".results"].map((name) => box.querySelector(name));
+
+  async function show() {
+    const query = field.value.trim();
+    results.replaceChildren();
+    count.textContent = "";
+    if (!query) return;
+    const search = await (found ??= index());
+    if (query !== field.value.trim()) return;  // typed on in the meantime
+    const all = search.search(query);
+    count.textContent = all.length ? `${all.length} ${all.length === 1 ? "section" : "sections"}` : `Nothing is found for “${query}”.`;
+    results.replaceChildren(...all.slice(0, SHOWN).map((section) => {
+      const [item, link, text] = ["li", "a", "p"].map((tag) => document.createElement(tag));
+      link.href = up + section.href;
+      link.textContent = section.title === section.chapter ? section.title : `${section.chapter}: ${section.title}`;
+      text.textContent = excerpt(section);
+      item.append(link, text);
+      return item;
+    }));
+  }
+
+  // Arrows go through the results, Enter opens one, the first from the field; Escape ends.
+  box.addEventListener("keydown", (event) => {
+    const links = [field, ...results.querySelectorAll("a")];
+    const at = links.indexOf(document.activeElement);
+    if (event.key === "Escape") {
+      field.value = "";
+      show();
+      field.focus();
+    } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      links[Math.min(Math.max(at + (event.key === "ArrowDown" ? 1 : -1), 0), links.length - 1)].focus();
+      event.preventDefault();
+    } else if (event.key === "Enter" && at === 0 && links.length > 1) {
+      links[1].click();
+    }
+  });
+  field.addEventListener("focus", () => { found ??= index(); }, { once: true });
+  field.addEventListener("input", show);
+  results.addEventListener("click", () => { field.value = ""; show(); });  // also for a place on this page
+
+  // Above the chapters, in either renderer's list of them.
+  document.querySelector("nav.chapters, #quarto-sidebar .sidebar-menu-container").prepend(box);
+})();
