@@ -1,7 +1,7 @@
 """Completes the pages of the rendered HTML book, the same for both renderers.
 
 A page gets a description and a card for where a link to it is shown, the search, and
-the scripts of its widgets; the folders ``search``, ``widgets`` and ``cards`` hold what
+the scripts of its widgets; the folders ``scripts``, ``widgets`` and ``cards`` hold what
 these load. Quarto and ``portable`` run it after rendering, with the book's folder in
 the variable ``QUARTO_PROJECT_OUTPUT_DIR``. The address at which the book is published,
 if it is, is in ``BOOK_URL``: who shows a link asks for the address of its card.
@@ -36,7 +36,7 @@ def complete(book: Path, address: str = "") -> None:
     ``address`` is that of the published book, with a slash at its end. Raises
     ``ValueError`` for a page without a head or a title.
     """
-    for folder in ("search", "widgets"):
+    for folder in ("scripts", "widgets"):
         shutil.copytree(HERE / folder, book / folder, dirs_exist_ok=True)
     for widget, record in WEIGHTS.items():
         weights = (RECORDS / record / "weights.safetensors").read_bytes()
@@ -60,7 +60,7 @@ def complete(book: Path, address: str = "") -> None:
             path.write_text(text.replace("</head>", f"{added}\n</head>", 1))
         words += sections(soup, name, title)  # which takes the page apart
     script = f"window.bookWords = {json.dumps(words, ensure_ascii=False)};\n"
-    (book / "search" / "words.js").write_text(script)
+    (book / "scripts" / "words.js").write_text(script)
 
 
 def head(soup: BeautifulSoup, name: str, title: str, card: str) -> str:
@@ -76,7 +76,8 @@ def head(soup: BeautifulSoup, name: str, title: str, card: str) -> str:
         f'<meta property="og:description" content="{html.escape(about)}">',
         f'<meta property="og:image" content="{html.escape(card)}">',
         '<meta name="twitter:card" content="summary_large_image">',
-        f'<script src="{up}search/search.js" data-up="{up}" defer></script>',
+        f'<script src="{up}scripts/scrolling.js" defer></script>',
+        f'<script src="{up}scripts/search.js" data-up="{up}" defer></script>',
     ]
     widgets = [tag.name for tag in soup.find_all(re.compile("^play-"))]
     if widgets:

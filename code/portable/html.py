@@ -63,6 +63,7 @@ def write_html(
             "up": up,
             "pagetitle": titles[index],
             "home": page == "index.html",
+            "contents": _has_sections(chapter),
             "pdf": project.pdf_name,
             "notebook": f"notebooks/{Path(page).stem}.ipynb",
             "chapters": [entry(other) for other in range(len(pages))],
@@ -107,6 +108,16 @@ def _title(chapter: dict[str, Any]) -> str:
             parts = [part for part in element["c"][2] if not _is_number(part)]
             return words(parts).strip()
     return ""
+
+
+def _has_sections(chapter: dict[str, Any]) -> bool:
+    """Whether anything of a chapter is listed in its contents but its own title."""
+    levels = [
+        element["c"][0]
+        for element in walk(chapter)
+        if element["t"] == "Header" and "unlisted" not in element["c"][1][1]
+    ]
+    return len([level for level in levels if level <= 3]) > 1
 
 
 def _is_number(part: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@
 
   const load = (file) => new Promise((done, failed) => {
     const script = document.createElement("script");
-    Object.assign(script, { src: `${up}search/${file}`, onload: done, onerror: failed });
+    Object.assign(script, { src: `${up}scripts/${file}`, onload: done, onerror: failed });
     document.head.append(script);
   });
 
