@@ -6,7 +6,7 @@
 # make clean       removes what these made, but neither .venv nor finished records
 #
 # All first set up what they need: a virtual environment in .venv, and, for root on
-# Debian, the LaTeX packages and FashionMNIST.
+# Debian, the LaTeX packages and FashionMNIST; for the tests, Chromium as well.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -19,12 +19,14 @@ DEBIAN_PACKAGES := latexmk lmodern texlive-luatex texlive-latex-recommended \
   texlive-latex-extra texlive-fonts-recommended dataset-fashion-mnist \
   $(shell $(PYTHON) -c 'import ensurepip' 2>/dev/null || echo python3-venv)
 
-.PHONY: report test submission record reproduce latex clean
+BROWSERS := chromium chromium-browser google-chrome
+
+.PHONY: report test submission record reproduce latex chromium clean
 
 report: .venv/ready
 	@$(BIN)/python -m portable $(if $(FRESH),--fresh)
 
-test: .venv/ready
+test: .venv/ready chromium
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -68,5 +70,17 @@ latex:
 	  exit 1; \
 	fi
 
+# Without it the tests in a browser are skipped, and say so.
+chromium:
+	@for browser in $(BROWSERS); do \
+	  command -v $$browser >/dev/null && exit 0; \
+	done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "Installing Chromium: a minute"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -qq --no-install-recommends chromium >/dev/null && exit 0; \
+	fi; \
+	echo "Chromium is missing, so the tests in a browser are skipped."
+
 clean:
-	rm -rf _book _draft _freeze .portable submission .submission-* records/.[a-z]* .quarto .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf _book _draft _freeze .portable submission .submission-* records/.[a-z]* .quarto .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/screenshots

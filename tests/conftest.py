@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,10 +66,44 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not shutil.which("quarto"):
+        pytest.skip("quarto is not on the PATH")
+    return copied(tmp_path_factory.mktemp("clone"))
+
+
+@pytest.fixture(scope="session")
+def log(clone: Path) -> str:
+    """What ``make report`` runs says, where it finds Quarto."""
+    done = subprocess.run(
+        [sys.executable, "-m", "portable", "--renderer", "quarto", clone],
+        env=os.environ
+        | {"HW2_TRAIN": "never", "PYTHONPATH": str(clone / "code")}
+        | {"PYTHONDONTWRITEBYTECODE": "1", "SOURCE_DATE_EPOCH": "0"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def by_quarto(clone: Path, log: str) -> Path:
+    """Quarto's book."""
+    return clone / "_book"
+
+
+@pytest.fixture(
+    scope="session",
+    params=["given"] if "HW2_PAGES" in os.environ else ["portable", "quarto"],
+)
 def pages(request: pytest.FixtureRequest) -> Path:
-    """The HTML book: that in the folder HW2_PAGES, or else the one by ``portable``."""
-    given = os.environ.get("HW2_PAGES")
-    return Path(given) if given else Path(request.getfixturevalue("book"))
+    """The HTML book by either renderer, or else the one in the folder HW2_PAGES."""
+    if request.param == "given":
+        return Path(os.environ["HW2_PAGES"]).resolve()
+    kind = {"portable": "book", "quarto": "by_quarto"}[request.param]
+    return Path(request.getfixturevalue(kind))
 
 
 @pytest.fixture(scope="module")

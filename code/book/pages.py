@@ -27,6 +27,9 @@ WEIGHTS = {"vit": "vit-small"}
 DESCRIPTION = 200  # characters, about as many as are shown of it
 CARD = (1200, 630)  # pixels, as messengers show it
 COMPLETE = '<meta property="og:title"'  # what a page has that is complete
+# What Quarto puts before the title of a chapter, which says its number by itself. On the
+# page the number is hidden; the spaces behind it would still take their place.
+NUMBER = re.compile(r'(<title>|<span class="chapter-number">\d+</span>)(?:\d+)?&nbsp; ')
 LEFT_OUT = "pre, script, nav, summary, .sourceCode, .notebook"
 
 
@@ -46,7 +49,7 @@ def complete(book: Path, address: str = "") -> None:
     words: list[dict[str, str]] = []
     for path in sorted(book.rglob("*.html")):
         name = path.relative_to(book).as_posix()
-        text = path.read_text()
+        text = NUMBER.sub(r"\1", path.read_text())
         soup = BeautifulSoup(text, "html.parser")
         for tex in soup.find_all("annotation"):
             tex.decompose()

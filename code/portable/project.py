@@ -39,6 +39,7 @@ SCHEMA: dict[str, Any] = {
             "fig-format": None,
             "filters": None,
             "css": None,
+            "respect-user-color-scheme": None,
         },
         "pdf": {
             "keywords": None,

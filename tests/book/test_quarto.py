@@ -1,7 +1,6 @@
 """The book by Quarto and by ``portable`` says the same. Skipped where Quarto is not."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -35,33 +34,6 @@ pytestmark = pytest.mark.skipif(
     not shutil.which("quarto"), reason="quarto is not on the PATH"
 )
 PAGES = [source.removesuffix(".qmd") for source in read_project(ROOT).sources]
-
-
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return copied(tmp_path_factory.mktemp("clone"))
-
-
-@pytest.fixture(scope="module")
-def log(clone: Path) -> str:
-    """What ``make report`` runs says, where it finds Quarto."""
-    done = subprocess.run(
-        [sys.executable, "-m", "portable", "--renderer", "quarto", clone],
-        env=os.environ
-        | {"HW2_TRAIN": "never", "PYTHONPATH": str(clone / "code")}
-        | {"PYTHONDONTWRITEBYTECODE": "1", "SOURCE_DATE_EPOCH": "0"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout[-3000:]
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def by_quarto(clone: Path, log: str) -> Path:
-    """Quarto's book."""
-    return clone / "_book"
 
 
 def test_quarto_warns_of_nothing(log: str) -> None:

@@ -27,17 +27,19 @@
 
   // The text around the first word that was found.
   function excerpt({ text, terms }) {
-    const at = text.toLowerCase().search(new RegExp(terms.map((t) => t.replace(/\W/g, "\\$&")).join("|")));
-    const start = Math.max(0, at - AROUND);
-    return (start ? "… " : "") + text.slice(start, start + 2 * AROUND).trim() + " …";
+    const places = terms.map((term) => text.toLowerCase().indexOf(term)).filter((at) => at >= 0);
+    const at = Math.min(...places, text.length);
+    const start = at > AROUND ? text.indexOf(" ", at - AROUND) : 0;
+    const end = text.lastIndexOf(" ", start + 2 * AROUND);
+    return `${start ? "…" : ""}${text.slice(start, end)} …`;
   }
 
   const box = document.createElement("search");
   box.className = "book-search";
   box.innerHTML = `<label for="book-search">Search the book</label>
 <input type="search" id="book-search" placeholder="Search" autocomplete="off" spellcheck="false">
-<p class="count" aria-live="polite"></p><ol class="results"></ol>`;
-  const [field, count, results] = ["input", ".count", ".results"].map((name) => box.querySelector(name));
+<p class="count" aria-live="polite"></p><ol></ol>`;
+  const [field, count, results] = ["input", ".count", "ol"].map((n) => box.querySelector(n));
 
   async function show() {
     const query = field.value.trim();
@@ -47,11 +49,13 @@
     const search = await (found ??= index());
     if (query !== field.value.trim()) return;  // typed on in the meantime
     const all = search.search(query);
-    count.textContent = all.length ? `${all.length} ${all.length === 1 ? "section" : "sections"}` : `Nothing is found for “${query}”.`;
+    count.textContent = all.length === 0 ? `Nothing is found for “${query}”.`
+      : all.length === 1 ? "1 section" : `${all.length} sections`;
     results.replaceChildren(...all.slice(0, SHOWN).map((section) => {
       const [item, link, text] = ["li", "a", "p"].map((tag) => document.createElement(tag));
       link.href = up + section.href;
-      link.textContent = section.title === section.chapter ? section.title : `${section.chapter}: ${section.title}`;
+      const whole = section.title === section.chapter;
+      link.textContent = whole ? section.title : `${section.chapter}: ${section.title}`;
       text.textContent = excerpt(section);
       item.append(link, text);
       return item;
@@ -67,7 +71,8 @@
       show();
       field.focus();
     } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
-      links[Math.min(Math.max(at + (event.key === "ArrowDown" ? 1 : -1), 0), links.length - 1)].focus();
+      const next = at + (event.key === "ArrowDown" ? 1 : -1);
+      links[Math.min(Math.max(next, 0), links.length - 1)].focus();
       event.preventDefault();
     } else if (event.key === "Enter" && at === 0 && links.length > 1) {
       links[1].click();
@@ -75,7 +80,10 @@
   });
   field.addEventListener("focus", () => { found ??= index(); }, { once: true });
   field.addEventListener("input", show);
-  results.addEventListener("click", () => { field.value = ""; show(); });  // also for a place on this page
+  results.addEventListener("click", () => {  // it may lead to a place on this page
+    field.value = "";
+    show();
+  });
 
   // Above the chapters, in either renderer's list of them.
   document.querySelector("nav.chapters, #quarto-sidebar .sidebar-menu-container").prepend(box);

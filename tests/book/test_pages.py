@@ -1,0 +1,290 @@
+"""What ``book.pages`` adds to the pages, and the pages as a reader meets them."""
+
+import base64
+import gzip
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlparse
+
+import pytest
+from PIL import Image
+
+from book.pages import COMPLETE, complete, description, sections
+from browser import SCHEMES, WIDTHS, fits, opened
+from conftest import ROOT, digests, page
+from portable.project import read_project
+
+if TYPE_CHECKING:
+    from bs4 import BeautifulSoup
+    from playwright.sync_api import Browser, Page
+
+NAMES = [f"{source.removesuffix('.qmd')}.html" for source in read_project(ROOT).sources]
+WEIGHTS = "vit-weights.js"  # loaded when it is asked for
+KB = 1000
+
+TOY = """<html><head><title>2&nbsp; Ties &amp; sums – A book</title></head>
+<body><main><h1>Ties &amp; sums</h1><p>Short.</p>
+<p>Question. (3 points) A "network" compares two sums, and says <em>which</em> is larger
+of them, for integers of any size and for sequences of any even length, in one pass,
+with one hidden unit, which is linear, and with a single output unit, which is a sigmoid.</p>
+<section id="one"><h2>1.1 One</h2><p>First<math><annotation>x</annotation></math>.</p>
+<section id="two"><h3>Two</h3><p>Second.</p><pre>code</pre></section>
+<p>Third.</p></section></main></body></html>"""
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    for name in ("index.html", "chapters/one.html"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(TOY)
+    return tmp_path
+
+
+def head(path: Path, name: str) -> str:
+    """The content of a ``meta`` element."""
+    soup = page(path)
+    (tag,) = [
+        *soup.select(f"meta[name='{name}']"),
+        *soup.select(f"[property='{name}']"),
+    ]
+    return str(tag["content"])
+
+
+def words_of(book: Path) -> list[dict[str, str]]:
+    text = (book / "scripts" / "words.js").read_text()
+    found: list[dict[str, str]] = json.loads(text.partition(" = ")[2].rstrip(";\n"))
+    return found
+
+
+def test_a_page_is_described(toy: Path) -> None:
+    complete(toy)
+    for name, up in (("index.html", ""), ("chapters/one.html", "../")):
+        about = head(toy / name, "description")
+        assert about.startswith('A "network" compares two sums')
+        assert about.endswith(" …") and 150 < len(about) <= 200
+        assert head(toy / name, "og:description") == about
+        assert head(toy / name, "og:title") == "Ties & sums"
+        card = head(toy / name, "og:image")
+        assert card == f"{up}cards/{name.removesuffix('.html').replace('/', '-')}.png"
+        assert Image.open(toy / name / ".." / card).size == (1200, 630)
+
+
+def test_a_published_card_has_a_whole_address(toy: Path) -> None:
+    complete(toy, "https://example.org/book/")
+    card = head(toy / "chapters/one.html", "og:image")
+    assert card == "https://example.org/book/cards/chapters-one.png"
+
+
+def test_a_page_is_completed_once(toy: Path) -> None:
+    complete(toy)
+    first = digests(toy)
+    complete(toy)
+    assert digests(toy) == first
+    assert (toy / "index.html").read_text().count(COMPLETE) == 1
+
+
+def test_sections_are_told_apart(toy: Path) -> None:
+    found = sections(page(toy / "index.html"), "index.html", "Ties")
+    assert [(part["href"], part["title"]) for part in found] == [
+        ("index.html", "Ties & sums"),
+        ("index.html#one", "1.1 One"),
+        ("index.html#two", "Two"),
+    ]
+    assert [part["text"].split()[-1] for part in found] == [
+        "sigmoid.",
+        "Third.",
+        "Second.",
+    ]
+
+
+def test_a_page_without_a_head_is_refused(toy: Path) -> None:
+    (toy / "other.html").write_text("<p>no page</p>")
+    with pytest.raises(ValueError, match=r"other\.html has no head with a title"):
+        complete(toy)
+
+
+def test_only_a_page_with_a_widget_loads_it(toy: Path) -> None:
+    with_widget = TOY.replace("<p>Third", '<play-vit for="x"></play-vit><p>Third')
+    (toy / "index.html").write_text(with_widget)
+    complete(toy)
+
+    def scripts(soup: "BeautifulSoup") -> list[str]:
+        return [Path(str(tag["src"])).name for tag in soup.select("script[src]")]
+
+    assert scripts(page(toy / "index.html"))[-2:] == ["kit.js", "vit.js"]
+    assert scripts(page(toy / "chapters/one.html")) == ["scrolling.js", "search.js"]
+
+
+def test_the_weights_are_those_of_the_record(toy: Path) -> None:
+    complete(toy)
+    text = (toy / "widgets" / WEIGHTS).read_text().split('"')[1]
+    record = ROOT / "records" / "vit-small" / "weights.safetensors"
+    assert base64.b64decode(text) == record.read_bytes()
+
+
+def test_every_page_of_the_book_is_described(pages: Path) -> None:
+    about = {name: head(pages / name, "description") for name in NAMES}
+    assert len(set(about.values())) == len(NAMES)
+    for name, text in about.items():
+        assert 40 < len(text) <= 200, name
+        assert description(page(pages / name)) == text
+        assert (
+            (pages / name / ".." / head(pages / name, "og:image")).resolve().is_file()
+        )
+
+
+def test_no_list_of_contents_is_empty(pages: Path) -> None:
+    for name in NAMES:
+        for contents in page(pages / name).select("nav.contents, nav#TOC"):
+            assert len(contents.select("a[href^='#']")) > 1, name
+
+
+def test_problems_are_not_numbered_twice(pages: Path) -> None:
+    soup = page(pages / "chapters" / "01-recurrence.html")
+    assert soup.title and soup.title.get_text().startswith("Problem 1.")
+    for number in soup.select("h1 .chapter-number, nav .chapter-number"):
+        assert not str(number.next_sibling).strip("\n").startswith(("\xa0", " "))
+
+
+def test_widgets_are_small() -> None:
+    files = sorted((ROOT / "code" / "book" / "widgets").glob("*.js"))
+    assert len(files) >= 6
+    for file in files:
+        assert file.stat().st_size < 12 * KB, file.name
+
+
+# In a browser
+
+
+def transferred(path: Path) -> int:
+    """The bytes of a file as a web server sends it, which compresses text."""
+    text = path.suffix in (".html", ".css", ".js", ".svg", ".json", ".map")
+    data = path.read_bytes()
+    return len(gzip.compress(data, 6)) if text else len(data)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_is_light(chromium: "Browser", pages: Path, name: str) -> None:
+    with opened(chromium, pages / name) as shown:
+        loaded = shown.evaluate(
+            """[...performance.getEntriesByType("resource")].map(part => part.name)"""
+        )
+    files = {pages / name} | {
+        Path(unquote(urlparse(address).path))
+        for address in loaded
+        if address.startswith("file:")
+    }
+    size = sum(transferred(file) for file in files if file.is_file())
+    assert len(files) > 3 and not any(file.name == WEIGHTS for file in files)
+    assert size < (300 if name == "index.html" else 1000) * KB, size
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_serious_is_found_by_axe(
+    chromium: "Browser", pages: Path, name: str, scheme: str
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    for width in (WIDTHS[0], WIDTHS[-1]):
+        with opened(chromium, pages / name, scheme, width) as shown:
+            shown.evaluate(
+                "document.querySelectorAll('details').forEach(part => part.open = true)"
+            )
+            shown.wait_for_timeout(100)  # for what listens to that
+            found = Axe().run(shown).response["violations"]
+        serious = [
+            f"{rule['id']}: {rule['nodes'][0]['html'][:200]}"
+            for rule in found
+            if rule["impact"] in ("serious", "critical")
+        ]
+        assert serious == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_page_scrolls_aside(chromium: "Browser", pages: Path, name: str) -> None:
+    for width in WIDTHS:
+        with opened(chromium, pages / name, width=width) as shown:
+            assert fits(shown, "main"), width
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figures_do_not_glare(chromium: "Browser", pages: Path, name: str) -> None:
+    with opened(chromium, pages / name, "dark") as shown:
+        shown.add_style_tag(content=".play { display: none !important }")
+        shown.add_style_tag(content=".play-printed { display: inline !important }")
+        for image in shown.locator("figure img").all():
+            pixels = Image.open(io.BytesIO(image.screenshot())).convert("L")
+            light = sum(pixels.histogram()[205:]) / (pixels.width * pixels.height)
+            assert light < 0.1, (image.get_attribute("src"), light)
+
+
+QUERIES = {
+    "tie": ["chapters/01-recurrence.html"],
+    "crossover": ["chapters/03-linear-attention.html", "chapters/02-attention.html"],
+    "Q2c": ["chapters/05-sentiment.html#q2c-parameters-with-bert-frozen"],
+    "confusion matrix": ["chapters/04-vision-transformer.html"],
+    "softmx": ["chapters/03-linear-attention.html#why-softmax-attention-resists"],
+}
+
+
+@pytest.fixture
+def searched(chromium: "Browser", pages: Path) -> "Iterator[Page]":
+    with opened(chromium, pages / "chapters" / "02-attention.html") as shown:
+        yield shown
+
+
+def results(shown: "Page", query: str) -> list[str]:
+    """Where the results of a query lead, from the folder of the book."""
+    shown.locator("#book-search").fill(query)
+    shown.locator(".book-search .count:not(:empty)").wait_for()
+    found: list[Any] = shown.locator(".book-search a").evaluate_all(
+        "links => links.map(link => link.getAttribute('href'))"
+    )
+    return [str(address).removeprefix("../") for address in found]
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_what_a_student_would_type_is_found(searched: "Page", query: str) -> None:
+    found = results(searched, query)
+    for expected in QUERIES[query]:
+        assert any(address.startswith(expected) for address in found[:5]), found
+
+
+def test_the_search_needs_no_mouse(searched: "Page", pages: Path) -> None:
+    assert results(searched, "zzzz") == []
+    assert "Nothing is found for “zzzz”" in searched.locator(".count").inner_text()
+    first, second, *_ = results(searched, "muon")
+    searched.locator("#book-search").focus()
+    for _ in range(2):
+        searched.keyboard.press("ArrowDown")
+    searched.keyboard.press("Enter")
+    searched.wait_for_url(f"**/{second}")
+    searched.go_back()
+    results(searched, "muon")
+    searched.locator("#book-search").press("Enter")
+    searched.wait_for_url(f"**/{first}")
+
+
+def test_all_sections_that_are_searched_are_there(pages: Path) -> None:
+    found = words_of(pages)
+    assert len(found) > 60
+    parsed = {name: page(pages / name) for name in NAMES}
+    for part in found:
+        name, _, anchor = part["href"].partition("#")
+        assert not anchor or parsed[name].find(id=anchor), part["href"]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_paper_has_neither_menus_nor_widgets(
+    chromium: "Browser", pages: Path, scheme: str
+) -> None:
+    with opened(chromium, pages / "chapters" / "01-recurrence.html", scheme) as shown:
+        shown.emulate_media(media="print")
+        for hidden in (".book-search", ".play", "nav"):
+            for element in shown.locator(hidden).all():
+                assert not element.is_visible(), hidden
+        assert shown.locator("#fig-unrolled img").is_visible()
