@@ -27,8 +27,8 @@ WEIGHTS = {"vit": "vit-small"}
 DESCRIPTION = 200  # characters, about as many as are shown of it
 CARD = (1200, 630)  # pixels, as messengers show it
 COMPLETE = '<meta property="og:title"'  # what a page has that is complete
-# What Quarto puts before the title of a chapter, which says its number by itself. On the
-# page the number is hidden; the spaces behind it would still take their place.
+# What Quarto puts before the title of a chapter, which says its number by itself. The
+# number is hidden on the page; the spaces behind it would still take their place.
 NUMBER = re.compile(r'(<title>|<span class="chapter-number">\d+</span>)(?:\d+)?&nbsp; ')
 LEFT_OUT = "pre, script, nav, summary, .sourceCode, .notebook"
 

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlparse
 import pytest
 from PIL import Image
 
-from book.pages import COMPLETE, complete, description, sections
+from book.pages import COMPLETE, complete, sections
 from browser import SCHEMES, WIDTHS, fits, opened
 from conftest import ROOT, digests, page
 from portable.project import read_project
@@ -29,7 +29,7 @@ TOY = """<html><head><title>2&nbsp; Ties &amp; sums – A book</title></head>
 <body><main><h1>Ties &amp; sums</h1><p>Short.</p>
 <p>Question. (3 points) A "network" compares two sums, and says <em>which</em> is larger
 of them, for integers of any size and for sequences of any even length, in one pass,
-with one hidden unit, which is linear, and with a single output unit, which is a sigmoid.</p>
+with one hidden unit, which is linear, and one output unit, which is a sigmoid.</p>
 <section id="one"><h2>1.1 One</h2><p>First<math><annotation>x</annotation></math>.</p>
 <section id="two"><h3>Two</h3><p>Second.</p><pre>code</pre></section>
 <p>Third.</p></section></main></body></html>"""
@@ -69,7 +69,7 @@ def test_a_page_is_described(toy: Path) -> None:
         assert head(toy / name, "og:title") == "Ties & sums"
         card = head(toy / name, "og:image")
         assert card == f"{up}cards/{name.removesuffix('.html').replace('/', '-')}.png"
-        assert Image.open(toy / name / ".." / card).size == (1200, 630)
+        assert Image.open((toy / name).parent / card).size == (1200, 630)
 
 
 def test_a_published_card_has_a_whole_address(toy: Path) -> None:
@@ -130,10 +130,8 @@ def test_every_page_of_the_book_is_described(pages: Path) -> None:
     assert len(set(about.values())) == len(NAMES)
     for name, text in about.items():
         assert 40 < len(text) <= 200, name
-        assert description(page(pages / name)) == text
-        assert (
-            (pages / name / ".." / head(pages / name, "og:image")).resolve().is_file()
-        )
+        card = head(pages / name, "og:image")
+        assert ((pages / name).parent / card).resolve().is_file()
 
 
 def test_no_list_of_contents_is_empty(pages: Path) -> None:
@@ -146,7 +144,8 @@ def test_problems_are_not_numbered_twice(pages: Path) -> None:
     soup = page(pages / "chapters" / "01-recurrence.html")
     assert soup.title and soup.title.get_text().startswith("Problem 1.")
     for number in soup.select("h1 .chapter-number, nav .chapter-number"):
-        assert not str(number.next_sibling).strip("\n").startswith(("\xa0", " "))
+        # A plain space at the beginning of a line takes no place.
+        assert not str(number.next_sibling).startswith("\xa0")
 
 
 def test_widgets_are_small() -> None:
@@ -168,16 +167,12 @@ def transferred(path: Path) -> int:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_is_light(chromium: "Browser", pages: Path, name: str) -> None:
+    files = set()
     with opened(chromium, pages / name) as shown:
-        loaded = shown.evaluate(
-            """[...performance.getEntriesByType("resource")].map(part => part.name)"""
-        )
-    files = {pages / name} | {
-        Path(unquote(urlparse(address).path))
-        for address in loaded
-        if address.startswith("file:")
-    }
-    size = sum(transferred(file) for file in files if file.is_file())
+        shown.on("request", lambda asked: files.add(asked.url))
+        shown.reload()
+    files = {Path(unquote(urlparse(address).path)) for address in files}
+    size = sum(map(transferred, files))
     assert len(files) > 3 and not any(file.name == WEIGHTS for file in files)
     assert size < (300 if name == "index.html" else 1000) * KB, size
 
@@ -195,7 +190,8 @@ def test_nothing_serious_is_found_by_axe(
                 "document.querySelectorAll('details').forEach(part => part.open = true)"
             )
             shown.wait_for_timeout(100)  # for what listens to that
-            found = Axe().run(shown).response["violations"]
+            # Else it would fetch the style sheets, which it may not from the disk.
+            found = Axe().run(shown, options={"preload": False}).response["violations"]
         serious = [
             f"{rule['id']}: {rule['nodes'][0]['html'][:200]}"
             for rule in found
