@@ -154,6 +154,8 @@ def _element(element: Element) -> list[Element]:
     kind, content = element["t"], element.get("c")
     if not content:
         return [element]
+    if kind == "RawBlock":  # HTML, with scripts that Jupyter would not run
+        return []
     classes = content[0][1] if kind in ("Div", "Span") else []
     if CELL in classes or OUTPUT in classes:
         return [{"t": kind, "c": [content[0], _plain(content[1])]}]

@@ -1,5 +1,6 @@
 """What the chapters show results with: tables, numbers, and the line of a run."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,19 @@ def test_a_table_of_unlike_lengths_is_refused(
 
 def test_a_formula_is_displayed() -> None:
     assert figures.formula(r"\beta^2").data == "$$\n\\beta^2\n$$"
+
+
+@given(st.lists(st.text()))
+def test_what_a_widget_shows_ends_nothing_that_it_stands_in(texts: list[str]) -> None:
+    texts += ["</script><b>", "```", "<!--"]
+    fence, element, end = figures.widget("toy", "fig-toy", texts).data.split("\n")
+    assert (fence, end) == ("```{=html}", "```")
+    before = '<play-toy for="fig-toy"><script type="application/json">'
+    after = "</script></play-toy>"
+    assert element.startswith(before) and element.endswith(after)
+    data = element.removeprefix(before).removesuffix(after)
+    assert "<" not in data and "`" not in data
+    assert json.loads(data) == texts
 
 
 def test_the_source_of_functions_is_code() -> None:

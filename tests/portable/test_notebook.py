@@ -96,6 +96,10 @@ import warnings
 print("shown")
 warnings.warn("a warning")
 ```
+
+```{python}
+Markdown("```{=html}\n<b>played with</b>\n```")
+```
 """
 TWO = """# The second {#sec-two}
 
@@ -191,4 +195,10 @@ def test_code_and_its_other_outputs_stay(small: Path) -> None:
     assert len(images) == 2 and all("image/svg+xml" in image for image in images)
     assert not any("application/pdf" in image for image in images)
     # What the page leaves out of a cell's warnings the notebook leaves out, too.
-    assert [o["name"] for o in cells[-1]["outputs"]] == ["stdout"]
+    assert [o["name"] for o in cells[-2]["outputs"]] == ["stdout"]
+
+
+def test_html_is_left_out(small: Path) -> None:
+    cells = [c for c in notebook(small / "one.ipynb") if c["cell_type"] == "code"]
+    assert "played with" in "".join(cells[-1]["source"])
+    assert cells[-1]["outputs"] == []

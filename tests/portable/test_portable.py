@@ -473,6 +473,16 @@ def test_unsupported_sources_are_refused_with_file_and_line(
         render(small_book(tmp_path, chapter))
 
 
+def test_html_that_a_cell_gives_is_on_the_page(tmp_path: Path) -> None:
+    cell = """```{python}
+from IPython.display import Markdown
+Markdown("```{=html}\\n<b>given</b>\\n```")
+```"""
+    root = small_book(tmp_path, f"# A\n\n{cell}\n")
+    render(root, ["html"])
+    assert "<b>given</b>" in (root / "_book" / "index.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("chapter", "message"),
     [
