@@ -280,6 +280,30 @@ def test_nothing_is_loaded_before_it_is_asked_for(shown: "Page", pages: Path) ->
     assert (pages / PAGE).stat().st_size < 1_000_000
 
 
+def test_the_size_of_what_is_loaded_is_told(shown: "Page", pages: Path) -> None:
+    loaded = sum(path.stat().st_size for path in pages.glob("widgets/vit-*.js"))
+    text = shown.locator("play-vit .run").inner_text()
+    told = re.fullmatch(r"Run the network in this page \(([\d.]+) MB\)", text)
+    assert told and 0 <= float(told[1]) - loaded / 1e6 < 0.1
+
+
+def test_the_network_runs_once_a_frame(running: "Page") -> None:
+    running.get_by_label("Tool").select_option("draw")
+    running.mouse.move(*middle(running, 24))
+    running.mouse.down()
+    frames = widget(
+        running,
+        """const canvas = root.querySelector(".stage canvas"), asked = [];
+        const before = root.result, real = window.requestAnimationFrame;
+        window.requestAnimationFrame = (then) => asked.push(then) && real(then);
+        for (let x = 0; x < 50; x++)
+          canvas.dispatchEvent(new PointerEvent("pointermove", { clientX: 5 * x }));
+        window.requestAnimationFrame = real;
+        return asked.length + (root.result === before ? 0 : 100);""",
+    )
+    assert frames == 1
+
+
 def test_weights_that_are_not_there_are_named(chromium: "Browser", pages: Path) -> None:
     context = chromium.new_context()
     page = context.new_page()

@@ -123,8 +123,8 @@ function vitNetwork(file, of) {
     const add = (more) => more.forEach((value, k) => { x[k] += value; });
     add(w.positions);
     for (let l = 0; l < layers; l++) {
-      const block = `blocks.${l}`, qkv = linear(norm(x, `${block}.norm1`), `${block}.attention.qkv`);
-      const { weights, given } = attend(qkv);
+      const block = `blocks.${l}`, read = norm(x, `${block}.norm1`);
+      const { weights, given } = attend(linear(read, `${block}.attention.qkv`));
       attention.push(weights);
       add(linear(given, `${block}.attention.out`));
       add(linear(linear(norm(x, `${block}.norm2`), `${block}.mlp.0`).map(gelu), `${block}.mlp.2`));

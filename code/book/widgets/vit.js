@@ -16,11 +16,13 @@ play.define("vit", (root, data) => {
   const original = (k) => images.slice(k * SIDE ** 2, (k + 1) * SIDE ** 2);
   // What a tool leaves, and how far from the pointer, in pixels.
   const tools = { draw: { ink: 255, reach: 1.2 }, erase: { ink: 0, reach: 2.2 } };
-  const ways = { Left: ["←", 0, -1], Right: ["→", 0, 1], Up: ["↑", -1, 0], Down: ["↓", 1, 0] };
+  const ways = { Left: ["←", 0, -1], Right: ["→", 0, 1],
+    Up: ["↑", -1, 0], Down: ["↓", 1, 0] };
   let shown = 0, at = (T - 1) / 2, layer = layers, times = [];
   let network, result, frame, last;  // none yet; `last` is where the pointer was
 
-  const percent = (p) => (p > 0.9995 ? "> 99.9%" : p < 0.0005 ? "< 0.1%" : `${(100 * p).toFixed(1)}%`);
+  const percent = (p) => (p > 0.9995 ? "> 99.9%" : p < 0.0005 ? "< 0.1%"
+    : `${(100 * p).toFixed(1)}%`);
   const highest = (list) => list.indexOf(Math.max(...list));
   // A line that stays as it is isn't read aloud again.
   const say = (line, text) => { if (line.textContent !== text) line.textContent = text; };
@@ -45,8 +47,11 @@ play.define("vit", (root, data) => {
   const edit = (rule) => change(root.pixels.map((byte, k) => rule(...place(k, SIDE), byte)));
 
   function shift(down, right) {
-    const old = root.pixels, inside = (z) => z >= 0 && z < SIDE;
-    edit((y, x) => (inside(y - down) && inside(x - right) ? old[(y - down) * SIDE + x - right] : 0));
+    const old = root.pixels, within = (z) => z >= 0 && z < SIDE;
+    edit((row, column) => {
+      const [y, x] = [row - down, column - right];
+      return within(y) && within(x) ? old[y * SIDE + x] : 0;
+    });
   }
 
   // By tags: a page that was opened from the disk may not fetch anything.
@@ -76,15 +81,18 @@ play.define("vit", (root, data) => {
   function overlay() {
     const [row, column] = place(at, side), kind = view.input.value;
     const name = `Patch ${at} (row ${row + 1}, column ${column + 1})`;
-    if (!result || kind === "patches") return [, `${name} is token ${at}, of ${patch ** 2} pixels.`];
+    if (!result || kind === "patches") {
+      return [undefined, `${name} is token ${at}, of ${patch ** 2} pixels.`];
+    }
     if (kind === "rollout") {
       return [result.rollout, `${name} is ${percent(result.rollout[at])} of the representation.`];
     }
     const one = query.input.value === "one", head = part.input.value;
     const queries = range(T).map((k) => (one ? Number(k === at) : 1 / T));
     const some = head === "mean" ? undefined : [head - 1];
-    const values = network.taken(result.attention[layer - 1], queries, some), most = highest(values);
-    return [values, `${one ? name : "The mean patch"} takes most from patch ${most}, ${percent(values[most])}.`];
+    const values = network.taken(result.attention[layer - 1], queries, some);
+    const most = highest(values), who = one ? name : "The mean patch";
+    return [values, `${who} takes most from patch ${most}, ${percent(values[most])}.`];
   }
 
   function show() {
@@ -98,7 +106,8 @@ play.define("vit", (root, data) => {
     }
     const [values, text] = overlay();
     const [least, most] = values ? [Math.min(...values), Math.max(...values)] : [0, 1];
-    cells.forEach((cell, k) => cell.setAttribute("opacity", values ? 0.9 * (values[k] - least) / (most - least) : 0));
+    const shade = (k) => (values ? 0.9 * (values[k] - least) / (most - least || 1) : 0);
+    cells.forEach((cell, k) => cell.setAttribute("opacity", shade(k)));
     stage.classList.toggle("covered", Boolean(values));
     const [row, column] = place(at, side);
     cursor.setAttribute("transform", `translate(${patch * column} ${patch * row})`);
@@ -109,8 +118,10 @@ play.define("vit", (root, data) => {
       bar.style.width = `${result ? 100 * result.probabilities[k] : 0}%`;
       number.textContent = result ? percent(result.probabilities[k]) : "–";
     });
-    const best = result && highest(result.probabilities), label = `abel: ${classes[labels[shown]]}.`;
-    say(verdict, result ? `Predicted: ${classes[best]}, ${percent(result.probabilities[best])}; l${label}` : `L${label}`);
+    const label = classes[labels[shown]];
+    if (!result) return say(verdict, `Label: ${label}.`);
+    const best = highest(result.probabilities), p = percent(result.probabilities[best]);
+    say(verdict, `Predicted: ${classes[best]}, ${p}; label: ${label}.`);
   }
 
   function point(event) {
@@ -132,7 +143,8 @@ play.define("vit", (root, data) => {
   }
 
   function press(event) {
-    const [, down, right] = ways[event.key.replace("Arrow", "")] ?? [], [row, column] = place(at, side);
+    const [, down, right] = ways[event.key.replace("Arrow", "")] ?? [];
+    const [row, column] = place(at, side);
     const within = (z) => z >= 0 && z < side, { ink } = tools[tool.input.value] ?? {};
     if (right !== undefined) {
       if (within(row + down) && within(column + right)) at += side * down + right;
@@ -144,51 +156,64 @@ play.define("vit", (root, data) => {
 
   const sheet = (more) => make("canvas", { width: SIDE, height: SIDE, ...more });
   const group = unique("image");
-  const pictures = range(labels.length).map((k) => make("input", { type: "radio", name: group, checked: k === 0,
+  const pictures = range(labels.length).map((k) => make("input", {
+    type: "radio", name: group, checked: k === 0,
     "aria-label": `Image ${k + 1}, ${classes[labels[k]]}`, title: classes[labels[k]],
     style: `background-image: url(${paint(sheet(), original(k)).toDataURL()})`,
     change: () => { shown = k; change(original(k)); } }));
 
   const asked = () => { load(); later(); };
-  const view = choice("Show", { value: "patches", options: ["patches", "attention", "rollout"].map((own) => [own, own]),
+  const view = choice("Show", { value: "patches",
+    options: ["patches", "attention", "rollout"].map((own) => [own, own]),
     change: (own) => (own === "patches" ? later() : asked()) });
-  const depth = slider("Layer", { min: 1, max: layers, value: layer, change: (l) => { layer = l; later(); } });
+  const depth = slider("Layer", { min: 1, max: layers, value: layer,
+    change: (own) => { layer = own; later(); } });
   const part = choice("Head", { value: "mean", change: later,
     options: [["mean", "mean"], ...range(heads).map((h) => [String(h + 1), String(h + 1)])] });
   const query = choice("Query", { value: "one", change: later,
     options: [["one", "framed patch"], ["all", "mean of all"]] });
-  const tool = choice("Tool", { value: "choose", change: (own) => stage.classList.toggle("drawn", own in tools),
+  const tool = choice("Tool", { value: "choose",
+    change: (own) => stage.classList.toggle("drawn", own in tools),
     options: [["choose", "choose a patch"], ["draw", "draw"], ["erase", "erase"]] });
   const arrows = Object.entries(ways).map(([name, [sign, down, right]]) =>
-    button(sign, () => shift(down, right), { "aria-label": `Move ${name.toLowerCase()} by a pixel` }));
+    button(sign, () => shift(down, right),
+      { "aria-label": `Move ${name.toLowerCase()} by a pixel` }));
 
   const help = make("small", { id: unique("help") },
     "Keys on the image: arrows move the frame, Enter draws or erases its patch.");
   const release = () => { last = undefined; };
-  const canvas = sheet({ tabindex: 0, role: "application", "aria-label": `The image, ${SIDE} by ${SIDE} pixels in ${side} by ${side} patches`, "aria-describedby": help.id,
-    keydown: press, pointerdown: (event) => { canvas.setPointerCapture(event.pointerId); point(event); },
-    pointermove: (event) => { if (last) point(event); }, pointerup: release, pointercancel: release });
-  const square = (k, more) => make("rect", { width: patch, height: patch, x: patch * place(k, side)[1],
-    y: patch * place(k, side)[0], ...more });
+  const canvas = sheet({ tabindex: 0, role: "application", "aria-describedby": help.id,
+    "aria-label": `The image, ${SIDE} by ${SIDE} pixels in ${side} by ${side} patches`,
+    keydown: press, pointerup: release, pointercancel: release,
+    pointermove: (event) => { if (last) point(event); },
+    pointerdown: (event) => {
+      if (event.button !== 0) return;
+      canvas.setPointerCapture(event.pointerId);
+      point(event);
+    } });
+  const square = (k, more) => make("rect", { width: patch, height: patch,
+    x: patch * place(k, side)[1], y: patch * place(k, side)[0], ...more });
   const cells = range(T).map((k) => square(k, { class: "cell" }));
   const cursor = square(0, { class: "cursor" });
   const stage = make("div", { class: "stage" }, canvas,
     make("svg", { viewBox: `0 0 ${SIDE} ${SIDE}`, "aria-hidden": "true" },
       cells, range(T).map((k) => square(k, { class: "grid" })), cursor));
 
-  const start = button(`Run the network in this page (${data.megabytes} MB)`, load), speed = make("p");
+  const start = button(`Run the network in this page (${data.megabytes} MB)`, load);
+  const speed = make("p");
   const about = said({ class: "play-said about" }), verdict = said({ class: "play-said verdict" });
   const bars = classes.map(() => [make("span"), make("i"), make("span", { class: "number" })]);
+  const controls = (...parts) => make("div", { class: "play-controls" }, parts);
   root.append(
     make("div", { class: "play-wide", tabindex: 0, role: "group", "aria-label": "Images" },
       make("div", { class: "images", role: "radiogroup", "aria-label": "Image" }, pictures)),
-    make("div", { class: "play-controls" }, view.element, depth.element, part.element, query.element),
+    controls(view.element, depth.element, part.element, query.element),
     make("div", { class: "halves" },
-      make("div", {}, stage,
-        make("div", { class: "play-controls" }, tool.element, make("div", { role: "group", "aria-label": "Move" }, arrows),
-          button("Reset", () => change(original(shown)))), help),
+      make("div", {}, stage, controls(tool.element, make("div", { class: "moves" }, "Move", arrows,
+        button("Reset", () => change(original(shown))))), help),
       make("div", {}, make("div", { class: "run" }, start), verdict,
-        bars.map(([name, bar, number]) => make("div", { class: "odds" }, name, make("b", {}, bar), number)), about)));
+        bars.map(([name, bar, number]) =>
+          make("div", { class: "odds" }, name, make("b", {}, bar), number)), about)));
   change(original(0));
   show();
 });
