@@ -20,7 +20,7 @@ play.define("linear", (root, data) => {
   const rounded = (number) => number < 1e-3 ? written(number)
     : number.toLocaleString("en-US", { maximumSignificantDigits: 3 });
   const inUnits = (number, base, [unit, ...larger]) => number < base || !larger.length
-    ? `${rounded(number)} ${unit}` : inUnits(number / base, base, larger);
+    ? `${rounded(number)}\u00a0${unit}` : inUnits(number / base, base, larger);
   const bytes = (number) => inUnits(number, 1024, ["B", "KiB", "MiB", "GiB", "TiB"]);
   const seconds = (number) => inUnits(number * 1e6, 1000, ["µs", "ms", "s"]);
 
@@ -209,6 +209,6 @@ play.define("linear", (root, data) => {
   root.append(make("div", { class: "play-controls" }, Object.keys(LETTERS).map(size)), verdict,
     wide("Both orders of multiplication", matrices), note,
     wide("Costs", make("table", {}, make("thead", {}, make("tr", {}, head)), body)),
-    seen.element, wide("Chart of the costs", plot));
+    seen.element, wide("Costs against T", plot));
   show();
 });
