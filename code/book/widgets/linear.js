@@ -28,7 +28,7 @@ play.define("linear", (root, data) => {
   const product = (letters, at) => letters.reduce((all, own) => all * (at[own] ?? 1), 1);
   const counts = {
     operations: ({ products }, at) => products.reduce((sum, own) => sum + 2 * product(own, at), 0),
-    numbers: ({ chain }, at) => product(chain.find((item) => item.formed).shape, at),
+    numbers: ({ formed }, at) => product(formed, at),
   };
   const both = (what, at = sizes) => data.orders.map((order) => counts[what](order, at));
 
@@ -46,6 +46,8 @@ play.define("linear", (root, data) => {
   const text = (x, y, words, more = {}) =>
     make("text", { x, y, "font-size": 13, "text-anchor": "middle", ...more }, words);
   const GREY = { style: "fill: var(--grey)" }, LEFT = { "text-anchor": "start" };
+  const line = (x1, y1, x2, y2, look = { stroke: "var(--faint)" }) =>
+    make("line", { x1, y1, x2, y2, ...look });
   const path = (d) => make("path", { d, fill: "none", stroke: "currentColor" });
 
   // The matrices: one scale for both orders, so that the higher and the wider one fit.
@@ -80,21 +82,19 @@ play.define("linear", (root, data) => {
     });
   }
 
-  const named = ({ name, chain }) =>
-    `${name}, ${chain.slice(0, chain.indexOf("=")).map((item) => item.name ?? item).join("")}`;
-
   function drawMatrices() {
     const scale = commonScale(), row = HEIGHT + 66, [slow, fast] = both("numbers");
     // A bar as on a map, for 1, 2 or 5 times a power of ten.
-    const power = 10 ** Math.max(0, Math.floor(Math.log10(BAR / scale)));
+    const power = 10 ** Math.floor(Math.log10(BAR / scale));
     const rows = power * ([5, 2].find((times) => times * power * scale <= BAR) ?? 1);
-    const thin = Object.keys(LETTERS).filter((own) => sizes[own] * scale < THIN).map((own) =>
-      `${LETTERS[own]} is drawn ${rounded(THIN / sizes[own] / scale)} times too thick`);
-    note.textContent = thin.length ? `Not to scale: ${thin.join(", ")}.` : "All is to scale.";
+    const thin = Object.keys(LETTERS).filter((own) => sizes[own] * scale < THIN)
+      .map((own) => `${LETTERS[own]} ${rounded(THIN / sizes[own] / scale)} times`);
+    note.textContent = thin.length ? `Not to scale, drawn too thick: ${thin.join(", ")}.`
+      : "All sides are to scale.";
     matrices.replaceChildren(drawing("Both orders of multiplication",
       `The first forms ${grouped(slow)} numbers, the second ${grouped(fast)}.`, WIDTH, 2 * row + 24,
       data.orders.map((order, n) => [
-        text(0, n * row + 14, named(order), { ...LEFT, "font-weight": "bold" }),
+        text(0, n * row + 14, order.title, { ...LEFT, "font-weight": "bold" }),
         drawnChain(order.chain, n * row + HEIGHT / 2 + 40, scale)]),
       path(`M1 ${2 * row + 8}v8h${rows * scale}v-8`),
       text(rows * scale + 10, 2 * row + 18, `a side of ${grouped(rows)}`, LEFT)));
@@ -137,15 +137,28 @@ play.define("linear", (root, data) => {
     return [Math.floor(Math.min(...powers)), Math.ceil(Math.max(...powers))];
   }
 
+  // A line, its points, and its name beside a sample of it.
+  function drawLine([name, tokens, costs], x, y, right, end, show) {
+    const [colour, dash] = LOOKS[name], stroke = `var(--${colour})`;
+    const look = { stroke, "stroke-width": 2, "stroke-dasharray": dash };
+    const counted = view in counts, now = counted ? sizes.T : nearest();
+    return make("g", { "data-line": name },
+      make("polyline", { points: tokens.map((T, n) => `${x(T)},${y(costs[n])}`).join(" "),
+        fill: "none", ...look }),
+      tokens.map((T, n) => counted && T !== now ? [] : make("circle", { cx: x(T),
+        cy: y(costs[n]), r: T === now ? 5 : 2.5, fill: stroke, "data-cost": costs[n] },
+      make("title", {}, `${name}, T = ${grouped(T)}: ${show(costs[n])}`))),
+      line(right + 8, end, right + 28, end, look),
+      text(right + 33, end + 4, name, { ...LEFT, style: `fill: ${stroke}` }));
+  }
+
   function drawChart() {
     const left = 60, right = 510, top = 24, bottom = 236, [low, high] = decades();
-    const counted = view in counts, square = { d: data.width, v: data.width };
-    const star = meeting(counted ? sizes : square), now = counted ? sizes.T : nearest();
+    const counted = view in counts, compared = ["operations", "seconds"].includes(view);
+    const star = meeting(counted ? sizes : { d: data.width, v: data.width });
     const show = { seconds, bytes }[view] ?? grouped;
     const x = (T) => left + (right - left) * Math.log2(T) / Math.log2(lengths.at(-1));
     const y = (cost) => bottom - (bottom - top) * (Math.log10(cost) - low) / (high - low);
-    const line = (x1, y1, x2, y2, look = { stroke: "var(--faint)" }) =>
-      make("line", { x1, y1, x2, y2, ...look });
     const tick = (n) => view === "seconds" ? seconds(10 ** n)
       : `${n < 4 ? grouped(10 ** n) : `10${above(n)}`}${counted ? "" : " B"}`;
     const ups = [];
@@ -154,30 +167,21 @@ play.define("linear", (root, data) => {
     const marker = (T, words, before, dash) => [
       line(x(T), 6, x(T), bottom, { stroke: "currentColor", "stroke-dasharray": dash }),
       text(x(T) + (before ? -5 : 5), 15, words, { "text-anchor": before ? "end" : "start" })];
-    let last = Infinity;
+    let end = Infinity;
     const all = lines().sort((a, b) => a[2].at(-1) - b[2].at(-1));
     plot.replaceChildren(drawing(`${VIEWS[view]} against the number of tokens`,
-      all.map(([name, tokens, costs]) =>
-        `${name}, T = ${grouped(tokens.at(-1))}: ${show(costs.at(-1))}.`).join(" "), WIDTH, 276,
+      `From the lowest at its end: ${all.map(([name]) => name).join(", ")}.`, WIDTH, 276,
       lengths.filter((T) => Math.log2(T) % 4 === 0).map((T) => [
         line(x(T), top, x(T), bottom), text(x(T), bottom + 17, grouped(T), GREY)]),
       ups.map((n) => [line(left, y(10 ** n), right, y(10 ** n)),
         text(left - 6, y(10 ** n) + 4, tick(n), { ...GREY, "text-anchor": "end" })]),
       text((left + right) / 2, bottom + 36, "tokens, T"),
-      marker(star, `T* = ${grouped(star)}`, star <= sizes.T, "4 3"),
+      compared ? marker(star, `T* = ${grouped(star)}${counted ? "" : ` (d = ${data.width})`}`,
+        star <= sizes.T, "4 3") : [],
       marker(sizes.T, `T = ${grouped(sizes.T)}`, sizes.T < star),
-      all.map(([name, tokens, costs]) => {
-        const [colour, dash] = LOOKS[name], stroke = `var(--${colour})`;
-        last = Math.min(y(costs.at(-1)), last - 15);  // names don't overlap
-        const look = { stroke, "stroke-width": 2, "stroke-dasharray": dash };
-        return make("g", { "data-line": name },
-          make("polyline", { points: tokens.map((T, n) => `${x(T)},${y(costs[n])}`).join(" "),
-            fill: "none", ...look }),
-          tokens.map((T, n) => counted && T !== now ? [] : make("circle", { cx: x(T),
-            cy: y(costs[n]), r: T === now ? 5 : 2.5, fill: stroke, "data-cost": costs[n] },
-          make("title", {}, `${name}, T = ${grouped(T)}: ${show(costs[n])}`))),
-          line(right + 8, last, right + 28, last, look),
-          text(right + 33, last + 4, name, { ...LEFT, style: `fill: ${stroke}` }));
+      all.map((own) => {
+        end = Math.min(y(own[2].at(-1)), end - 15);  // so that no names overlap
+        return drawLine(own, x, y, right, end, show);
       })));
   }
 
@@ -196,9 +200,9 @@ play.define("linear", (root, data) => {
     [drawMatrices, fillTable, drawChart, conclude].forEach((part) => part());
   }
 
-  const size = (letter) => slider(LETTERS[letter], { min: 0, max: data.steps[letter].length - 1,
-    value: data.steps[letter].indexOf(sizes[letter]), show: (n) => grouped(data.steps[letter][n]),
-    change: (n) => { sizes[letter] = data.steps[letter][n]; show(); } }).element;
+  const size = ([letter, all]) => slider(LETTERS[letter], { min: 0, max: all.length - 1,
+    value: all.indexOf(sizes[letter]), show: (n) => grouped(all[n]),
+    change: (n) => { sizes[letter] = all[n]; show(); } }).element;
   const seen = choice("Chart of", { value: view, options: Object.entries(VIEWS),
     change: (own) => { view = own; drawChart(); } });
   const verdict = said({ class: "play-said decision" }), note = make("p", { class: "scale" });
@@ -206,7 +210,7 @@ play.define("linear", (root, data) => {
   const wide = (label, child) =>
     make("div", { class: "play-wide", tabindex: 0, role: "group", "aria-label": label }, child);
   const head = ["", "quadratic", "linear", "ratio"].map((own) => make("th", { scope: "col" }, own));
-  root.append(make("div", { class: "play-controls" }, Object.keys(LETTERS).map(size)), verdict,
+  root.append(make("div", { class: "play-controls" }, Object.entries(data.steps).map(size)), verdict,
     wide("Both orders of multiplication", matrices), note,
     wide("Costs", make("table", {}, make("thead", {}, make("tr", {}, head)), body)),
     seen.element, wide("Costs against T", plot));

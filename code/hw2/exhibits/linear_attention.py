@@ -114,13 +114,17 @@ def _steps(last: int) -> list[int]:
 def _order(name: str, product: Product) -> dict[str, Any]:
     """An order of multiplication: what is drawn and counted, and the formulas."""
     counted = " + ".join(f"2*{shape.replace(' ', '*')}" for shape in PRODUCTS[name])
-    (formed,) = (item for item in product if item in FORMED)
+    (formed,) = (item[1].split() for item in product if item in FORMED)
+    chain = [item if isinstance(item, str) else _matrix(item) for item in product]
+    names = [item if isinstance(item, str) else item["name"] for item in chain]
     return {
         "name": name,
-        "chain": [item if isinstance(item, str) else _matrix(item) for item in product],
+        "title": f"{name}, {''.join(names[: names.index('=')])}",
+        "chain": chain,
+        "formed": formed,
         "products": [shape.split() for shape in PRODUCTS[name]],
         "operations": _plain(sp.factor(counted)),
-        "numbers": _plain(sp.sympify(formed[1].replace(" ", "*"))),
+        "numbers": _plain(sp.sympify("*".join(formed))),
     }
 
 
