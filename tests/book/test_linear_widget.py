@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 PAGE = "chapters/03-linear-attention.html"
 LENGTHS = sorted({2**n for n in range(21)} | {3 * 2**n for n in range(19)})
 FEATURES = [size for size in LENGTHS if size <= 256]
-UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+UNITS: dict[str, float] = {
+    "B": 1,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+}
 UNITS_OF_TIME = {"µs": 1e-6, "ms": 1e-3, "s": 1.0}
 CORNERS = [(1, 1, 1), (1, 256, 256), (2**20, 1, 1), (2**20, 256, 256), (2, 2, 1)]
 

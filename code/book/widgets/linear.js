@@ -209,8 +209,9 @@ play.define("linear", (root, data) => {
   const [matrices, plot, body] = ["div", "div", "tbody"].map((tag) => make(tag));
   const wide = (label, child) =>
     make("div", { class: "play-wide", tabindex: 0, role: "group", "aria-label": label }, child);
-  const head = ["", "quadratic", "linear", "ratio"].map((own) => make("th", { scope: "col" }, own));
-  root.append(make("div", { class: "play-controls" }, Object.entries(data.steps).map(size)), verdict,
+  const head = ["cost", "quadratic", "linear", "ratio"].map((own) => make("th", { scope: "col" }, own));
+  root.append(
+    make("div", { class: "play-controls" }, Object.entries(data.steps).map(size)), verdict,
     wide("Both orders of multiplication", matrices), note,
     wide("Costs", make("table", {}, make("thead", {}, make("tr", {}, head)), body)),
     seen.element, wide("Costs against T", plot));
