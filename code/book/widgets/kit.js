@@ -96,5 +96,5 @@ const play = (() => {
     });
   }
 
-  return { make, drawing, slider, choice, button, said, written, below, unique, define };
+  return { make, drawing, slider, choice, button, said, written, below, above, unique, define };
 })();

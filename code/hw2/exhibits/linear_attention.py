@@ -1,17 +1,20 @@
-"""The longer figures of chapter 3."""
+"""The longer figures of chapter 3, and its widget."""
 
+import re
 from typing import Any
 
 import matplotlib.pyplot as plt
+import sympy as sp
 import torch
+from IPython.display import Markdown
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from torch import Tensor
 
-from hw2.figures import BLUE, GREEN, ORANGE, RED
-from hw2.scaling import LONG, fastest
-from recorded import Tensors
+from hw2.figures import BLUE, GREEN, ORANGE, RED, widget
+from hw2.scaling import LONG, METHODS, fastest
+from recorded import Run, Tensors
 
 # A product from left to right: matrices by name and shape, and signs.
 Q, K, V, Y = ("Q", "T d"), (r"K^\top", "d T"), ("V", "T v"), ("Y", "T v")
@@ -19,6 +22,11 @@ FORMED = ((r"Q K^\top", "T T"), (r"K^\top V", "d v"))
 Product = tuple[str | tuple[str, str], ...]
 QUADRATIC: Product = ("(", Q, K, ")", V, "=", FORMED[0], V, "=", Y)
 LINEAR: Product = (Q, "(", K, V, ")", "=", Q, FORMED[1], "=", Y)
+# What each order multiplies, m x n by n x p; the sums are products with a column of 1.
+PRODUCTS = {
+    "quadratic": ("T d T", "T T 1", "T T v"),
+    "linear": ("d T v", "d T 1", "T d 1", "T d v"),
+}
 
 
 def bracketings(T: int = 12, d: int = 2, d_v: int = 3) -> Figure:
@@ -69,6 +77,76 @@ def _draw(ax: Axes, product: Product, sizes: dict[str, int]) -> float:
             ax.add_patch(FancyArrowPatch(*ends, shrinkA=0, shrinkB=0, lw=1, **style))
             x += 1.0
     return x
+
+
+def playable(result: Run, T: int, d: int, d_v: int) -> Markdown:
+    """The widget of `bracketings`: both orders for sizes that the reader chooses.
+
+    ``result`` is the run whose times and memory stand beside the counts. Raises
+    ``ValueError`` where a slider, of the numbers 2^n and 3 * 2^n, has no such size.
+    """
+    steps = {"T": _steps(20), "d": _steps(8), "v": _steps(8)}
+    sizes = {"T": T, "d": d, "v": d_v}
+    largest = {letter: numbers[-1] for letter, numbers in steps.items()}
+    for letter, size in sizes.items():
+        if size not in steps[letter]:
+            expected = f"2^n or 3 * 2^n and at most {largest[letter]}"
+            name = "d_v" if letter == "v" else letter
+            raise ValueError(f"{name} must be {expected}, got {size}")
+    data = {
+        "steps": steps,
+        "largest": largest,
+        "sizes": sizes,
+        "orders": [_order("quadratic", QUADRATIC), _order("linear", LINEAR)],
+        "itemsize": torch.float32.itemsize,
+        "recorded": [_recorded(name, result.predictions) for name in METHODS],
+        "width": result.config["d"],
+    }
+    return widget("linear", "fig-bracketings", data)
+
+
+def _steps(last: int) -> list[int]:
+    """1, 2, 3, 4, 6, 8, 12, ..., 2^last."""
+    between = {3 * 2**n for n in range(last - 1)}
+    return sorted(between | {2**n for n in range(last + 1)})
+
+
+def _order(name: str, product: Product) -> dict[str, Any]:
+    """An order of multiplication: what is drawn and counted, and the formulas."""
+    counted = " + ".join(f"2*{shape.replace(' ', '*')}" for shape in PRODUCTS[name])
+    (formed,) = (item[1].split() for item in product if item in FORMED)
+    chain = [item if isinstance(item, str) else _matrix(item) for item in product]
+    names = [item if isinstance(item, str) else item["name"] for item in chain]
+    return {
+        "name": name,
+        "title": f"{name}, {''.join(names[: names.index('=')])}",
+        "chain": chain,
+        "formed": formed,
+        "products": [shape.split() for shape in PRODUCTS[name]],
+        "operations": _plain(sp.factor(counted)),
+        "numbers": _plain(sp.sympify("*".join(formed))),
+    }
+
+
+def _matrix(item: tuple[str, str]) -> dict[str, Any]:
+    name = item[0].replace(r"^\top", "ᵀ").replace(" ", "")
+    return {"name": name, "shape": item[1].split(), "formed": item in FORMED}
+
+
+def _recorded(name: str, measured: Tensors) -> dict[str, Any]:
+    """A method's fastest time and its memory for each number of tokens."""
+    return {
+        "name": "softmax, fused" if name == "softmax" else name,
+        "tokens": measured[f"{name}_tokens"].tolist(),
+        "seconds": fastest(measured, name).tolist(),
+        "bytes": measured[f"{name}_bytes"].tolist(),
+    }
+
+
+def _plain(expression: sp.Expr) -> str:
+    """An expression of T, d and d_v as it is written in a line of text."""
+    text = str(expression).replace("**2", "²").replace("v", "dᵥ")
+    return re.sub(r"(?<=[a-zA-Z])\*(?=d)", " ", text).replace("*", "")
 
 
 def positivity(
