@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython.display import Markdown
 from matplotlib.figure import Figure
 
-from hw2.attention import Array
-from hw2.figures import BLUE, GREEN, GREY, ORANGE, scientific
+from hw2.attention import TOKENS, Array, error_bound
+from hw2.figures import BLUE, GREEN, GREY, ORANGE, scientific, widget
 
 
 def weight_maps(norms: Sequence[float], weights: Sequence[Array]) -> Figure:
@@ -58,3 +59,20 @@ def mixtures(
     axes[0, 0].set_ylabel("fraction in the output")
     axes[1, 0].set_ylabel("relative distance")
     return fig
+
+
+def playable(norms: Array) -> Markdown:
+    """The widget of `fig-errors`: attention on tokens that the reader chooses.
+
+    ``norms`` are those at which outputs are computed as ``self_attention`` does.
+    """
+    # The bounds are constants times beta exp(-scale beta^2), with integers as squares.
+    constants = error_bound(1.0) * np.e
+    data = {
+        "tokens": TOKENS,
+        "squares": np.square(constants).round().astype(int).tolist(),
+        "dots": norms.tolist(),
+        "dims": [4**power for power in reversed(range(6))],
+        "beta": 2,
+    }
+    return widget("attention", "fig-errors", data)
