@@ -53,9 +53,12 @@ def complete(book: Path, address: str = "") -> None:
         soup = BeautifulSoup(text, "html.parser")
         for tex in soup.find_all("annotation"):
             tex.decompose()
+        if not soup.main:  # Quarto's, which leads to a chapter that was rendered alone
+            continue
         if not soup.title or "</head>" not in text:
             raise ValueError(f"{path} has no head with a title")
         title, _, of_book = _text(soup.title).rpartition(" – ")
+        title = title or of_book  # of Quarto's first page
         if COMPLETE not in text:
             card = f"cards/{name.removesuffix('.html').replace('/', '-')}.png"
             draw_card(title, of_book, book / card)
@@ -107,8 +110,7 @@ def sections(soup: BeautifulSoup, name: str, chapter: str) -> list[dict[str, str
     of the page.
     """
     main = soup.main
-    if not main:
-        raise ValueError(f"{name} has no main part")
+    assert main is not None
     # From the innermost outwards, so that each has lost those within.
     parts = [part for part in reversed(main.select("section[id]"))]
     found = []

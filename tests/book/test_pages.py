@@ -101,9 +101,21 @@ def test_sections_are_told_apart(toy: Path) -> None:
 
 
 def test_a_page_without_a_head_is_refused(toy: Path) -> None:
-    (toy / "other.html").write_text("<p>no page</p>")
+    (toy / "other.html").write_text("<main><p>no page</p></main>")
     with pytest.raises(ValueError, match=r"other\.html has no head with a title"):
         complete(toy)
+
+
+def test_a_page_that_leads_elsewhere_stays_as_it_is(toy: Path) -> None:
+    text = (
+        "<html><head><meta http-equiv='refresh' content='0;URL=a.html'></head></html>"
+    )
+    (toy / "index.html").write_text(text)
+    complete(toy)
+    assert (toy / "index.html").read_text() == text
+    assert {part["href"].partition("#")[0] for part in words_of(toy)} == {
+        "chapters/one.html"
+    }
 
 
 def test_only_a_page_with_a_widget_loads_it(toy: Path) -> None:
@@ -130,6 +142,7 @@ def test_every_page_of_the_book_is_described(pages: Path) -> None:
     assert len(set(about.values())) == len(NAMES)
     for name, text in about.items():
         assert 40 < len(text) <= 200, name
+        assert head(pages / name, "og:title")
         card = head(pages / name, "og:image")
         assert ((pages / name).parent / card).resolve().is_file()
 
