@@ -7,8 +7,9 @@
 
   function mark() {
     for (const element of document.querySelectorAll(MAY_SCROLL)) {
-      const moves = element.scrollWidth > element.clientWidth + 1
-        && ["auto", "scroll"].includes(getComputedStyle(element).overflowX);
+      const moves =
+        element.scrollWidth > element.clientWidth + 1 &&
+        ["auto", "scroll"].includes(getComputedStyle(element).overflowX);
       if (moves) element.tabIndex = 0;
       else if ("scrolls" in element.dataset) element.removeAttribute("tabindex");
       element.toggleAttribute("data-scrolls", moves);
@@ -16,5 +17,5 @@
   }
   addEventListener("resize", mark);
   addEventListener("load", mark);
-  document.addEventListener("toggle", mark, true);  // of folded code
+  document.addEventListener("toggle", mark, true); // of folded code
 })();

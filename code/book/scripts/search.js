@@ -5,21 +5,28 @@
 
 (() => {
   const up = document.currentScript.dataset.up;
-  const SHOWN = 12, AROUND = 60;  // results, and characters before and after a word found
-  let found;  // a promise of what searches
+  const SHOWN = 12,
+    AROUND = 60; // results, and characters before and after a word found
+  let found; // a promise of what searches
 
-  const load = (file) => new Promise((done, failed) => {
-    const script = document.createElement("script");
-    Object.assign(script, { src: `${up}scripts/${file}`, onload: done, onerror: failed });
-    document.head.append(script);
-  });
+  const load = (file) =>
+    new Promise((done, failed) => {
+      const script = document.createElement("script");
+      Object.assign(script, { src: `${up}scripts/${file}`, onload: done, onerror: failed });
+      document.head.append(script);
+    });
 
   async function index() {
     await Promise.all([load("minisearch.js"), load("words.js")]);
     const search = new MiniSearch({
-      fields: ["title", "chapter", "text"], storeFields: ["href", "title", "chapter", "text"],
-      searchOptions: { combineWith: "AND", prefix: (term) => term.length > 2,
-        fuzzy: (term) => (term.length > 4 ? 0.2 : false), boost: { title: 4, chapter: 2 } },
+      fields: ["title", "chapter", "text"],
+      storeFields: ["href", "title", "chapter", "text"],
+      searchOptions: {
+        combineWith: "AND",
+        prefix: (term) => term.length > 2,
+        fuzzy: (term) => (term.length > 4 ? 0.2 : false),
+        boost: { title: 4, chapter: 2 },
+      },
     });
     search.addAll(window.bookWords.map((section, id) => ({ id, ...section })));
     return search;
@@ -47,19 +54,25 @@
     count.textContent = "";
     if (!query) return;
     const search = await (found ??= index());
-    if (query !== field.value.trim()) return;  // typed on in the meantime
+    if (query !== field.value.trim()) return; // typed on in the meantime
     const all = search.search(query);
-    count.textContent = all.length === 0 ? `Nothing is found for “${query}”.`
-      : all.length === 1 ? "1 section" : `${all.length} sections`;
-    results.replaceChildren(...all.slice(0, SHOWN).map((section) => {
-      const [item, link, text] = ["li", "a", "p"].map((tag) => document.createElement(tag));
-      link.href = up + section.href;
-      const whole = section.title === section.chapter;
-      link.textContent = whole ? section.title : `${section.chapter}: ${section.title}`;
-      text.textContent = excerpt(section);
-      item.append(link, text);
-      return item;
-    }));
+    count.textContent =
+      all.length === 0
+        ? `Nothing is found for “${query}”.`
+        : all.length === 1
+          ? "1 section"
+          : `${all.length} sections`;
+    results.replaceChildren(
+      ...all.slice(0, SHOWN).map((section) => {
+        const [item, link, text] = ["li", "a", "p"].map((tag) => document.createElement(tag));
+        link.href = up + section.href;
+        const whole = section.title === section.chapter;
+        link.textContent = whole ? section.title : `${section.chapter}: ${section.title}`;
+        text.textContent = excerpt(section);
+        item.append(link, text);
+        return item;
+      }),
+    );
   }
 
   // Arrows go through the results, Enter opens one, the first from the field; Escape ends.
@@ -78,9 +91,16 @@
       links[1].click();
     }
   });
-  field.addEventListener("focus", () => { found ??= index(); }, { once: true });
+  field.addEventListener(
+    "focus",
+    () => {
+      found ??= index();
+    },
+    { once: true },
+  );
   field.addEventListener("input", show);
-  results.addEventListener("click", () => {  // it may lead to a place on this page
+  results.addEventListener("click", () => {
+    // it may lead to a place on this page
     field.value = "";
     show();
   });

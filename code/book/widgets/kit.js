@@ -4,13 +4,29 @@
 "use strict";
 
 const play = (() => {
-  const drawn = new Set(["svg", "g", "path", "line", "rect", "circle", "text", "tspan",
-    "title", "desc", "polyline", "image", "defs", "marker"]);
+  const drawn = new Set([
+    "svg",
+    "g",
+    "path",
+    "line",
+    "rect",
+    "circle",
+    "text",
+    "tspan",
+    "title",
+    "desc",
+    "polyline",
+    "image",
+    "defs",
+    "marker",
+  ]);
   let count = 0;
 
   // The figures 0 to 9 below or above the line, by character.
-  const shifted = (digits) => (text) => [...String(text)].map((c) => digits["-0123456789".indexOf(c)]).join("");
-  const below = shifted("₋₀₁₂₃₄₅₆₇₈₉"), above = shifted("⁻⁰¹²³⁴⁵⁶⁷⁸⁹");
+  const shifted = (digits) => (text) =>
+    [...String(text)].map((c) => digits["-0123456789".indexOf(c)]).join("");
+  const below = shifted("₋₀₁₂₃₄₅₆₇₈₉"),
+    above = shifted("⁻⁰¹²³⁴⁵⁶⁷⁸⁹");
 
   const unique = (stem) => `play-${stem}-${++count}`;
 
@@ -22,7 +38,8 @@ const play = (() => {
       : document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) {
       if (typeof value === "function") element.addEventListener(name, value);
-      else if (value !== false && value !== undefined) element.setAttribute(name, value === true ? "" : value);
+      else if (value !== false && value !== undefined)
+        element.setAttribute(name, value === true ? "" : value);
     }
     element.append(...children.flat(Infinity));
     return element;
@@ -31,9 +48,18 @@ const play = (() => {
   // A drawing with its title and description, for those who don't see it.
   function drawing(title, description, width, height, ...children) {
     const [name, about] = [unique("title"), unique("desc")];
-    return make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img",
-      "aria-labelledby": name, "aria-describedby": about },
-      make("title", { id: name }, title), make("desc", { id: about }, description), ...children);
+    return make(
+      "svg",
+      {
+        viewBox: `0 0 ${width} ${height}`,
+        role: "img",
+        "aria-labelledby": name,
+        "aria-describedby": about,
+      },
+      make("title", { id: name }, title),
+      make("desc", { id: about }, description),
+      ...children,
+    );
   }
 
   // A labelled range. `change` is called with each new number, `show` writes it.
@@ -44,56 +70,95 @@ const play = (() => {
       output.textContent = show(Number(input.value));
       input.setAttribute("aria-valuetext", output.textContent);
     };
-    const input = make("input", { type: "range", id, min, max, step, value,
-      input: () => { update(); change(Number(input.value)); } });
+    const input = make("input", {
+      type: "range",
+      id,
+      min,
+      max,
+      step,
+      value,
+      input: () => {
+        update();
+        change(Number(input.value));
+      },
+    });
     update();
-    const element = make("div", { class: "play-control" }, make("label", { for: id }, label), input, output);
-    return { element, input, set(number) { input.value = number; update(); } };
+    const element = make(
+      "div",
+      { class: "play-control" },
+      make("label", { for: id }, label),
+      input,
+      output,
+    );
+    return {
+      element,
+      input,
+      set(number) {
+        input.value = number;
+        update();
+      },
+    };
   }
 
   // A labelled list to choose from; `options` are pairs of a value and its text.
   function choice(label, { options, value, change }) {
     const id = unique("select");
-    const input = make("select", { id, change: () => change(input.value) },
-      options.map(([own, text]) => make("option", { value: own, selected: own === value }, text)));
-    return { element: make("div", { class: "play-control" }, make("label", { for: id }, label), input), input };
+    const input = make(
+      "select",
+      { id, change: () => change(input.value) },
+      options.map(([own, text]) => make("option", { value: own, selected: own === value }, text)),
+    );
+    return {
+      element: make("div", { class: "play-control" }, make("label", { for: id }, label), input),
+      input,
+    };
   }
 
-  const button = (text, click, attributes = {}) => make("button", { type: "button", click, ...attributes }, text);
+  const button = (text, click, attributes = {}) =>
+    make("button", { type: "button", click, ...attributes }, text);
 
   // A line that is read aloud where it changes.
-  const said = (attributes = {}) => make("p", { class: "play-said", "aria-live": "polite", ...attributes });
+  const said = (attributes = {}) =>
+    make("p", { class: "play-said", "aria-live": "polite", ...attributes });
 
   // A number as it is printed: a true minus, and a power of ten where it is very small or large.
   function written(number, digits = 3) {
     if (number === 0) return "0";
     const size = Math.abs(number);
-    if (size >= 1e-3 && size < 1e6) return String(Number(number.toPrecision(digits))).replace("-", "−");
+    if (size >= 1e-3 && size < 1e6)
+      return String(Number(number.toPrecision(digits))).replace("-", "−");
     const [mantissa, exponent] = number.toExponential(digits - 1).split("e");
     return `${mantissa.replace("-", "−")} × 10${above(exponent.replace("+", ""))}`;
   }
 
   // Defines <play-NAME>. `build` fills the element from the data; it may use the picture.
   function define(name, build) {
-    customElements.define(`play-${name}`, class extends HTMLElement {
-      connectedCallback() {
-        if (this.built) return;
-        this.built = true;
-        const figure = document.getElementById(this.getAttribute("for"));
-        const data = JSON.parse(this.querySelector("script").textContent);
-        const picture = figure.querySelector("img");
-        this.classList.add("play");
-        build(this, data, figure);
-        const swap = button("Figure as printed", () => {
-          const printed = this.classList.toggle("play-off");
-          swap.setAttribute("aria-pressed", printed);
-          picture.classList.toggle("play-printed", !printed);
-        }, { "aria-pressed": "false", class: "play-swap" });
-        this.append(swap);
-        picture.classList.add("play-printed");
-        picture.before(this);
-      }
-    });
+    customElements.define(
+      `play-${name}`,
+      class extends HTMLElement {
+        connectedCallback() {
+          if (this.built) return;
+          this.built = true;
+          const figure = document.getElementById(this.getAttribute("for"));
+          const data = JSON.parse(this.querySelector("script").textContent);
+          const picture = figure.querySelector("img");
+          this.classList.add("play");
+          build(this, data, figure);
+          const swap = button(
+            "Figure as printed",
+            () => {
+              const printed = this.classList.toggle("play-off");
+              swap.setAttribute("aria-pressed", printed);
+              picture.classList.toggle("play-printed", !printed);
+            },
+            { "aria-pressed": "false", class: "play-swap" },
+          );
+          this.append(swap);
+          picture.classList.add("play-printed");
+          picture.before(this);
+        }
+      },
+    );
   }
 
   return { make, drawing, slider, choice, button, said, written, below, above, unique, define };
