@@ -17,7 +17,7 @@ from hw2.sentiment.reviews import GIVEN, HARD, OWN
 from hw2.sentiment.tokens import pad
 from recorded import Run
 
-# The two shortest test reviews of IMDB of either class, in characters, and their labels.
+# The two test reviews of IMDB with the fewest characters of either class, and the class.
 SHORTEST = {
     "Read the book, forget the movie!": 0,
     "What a script, what a story, what a mess!": 0,
@@ -25,8 +25,8 @@ SHORTEST = {
     "Such a wonderful app that every1 should have in their smartphones.": 1,
 }
 GROUPS = {
-    "Q4b, the author's": OWN + HARD,
-    "Q4a, given": GIVEN,
+    "of Q4b": OWN + HARD,
+    "of Q4a": GIVEN,
     "the shortest test reviews": tuple(SHORTEST),
 }
 LABELS = READ | SHORTEST
