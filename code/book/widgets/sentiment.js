@@ -112,7 +112,7 @@ play.define("sentiment", (root, data) => {
 
   // Recorded predictions against the amount of padding that is read.
   function padding() {
-    const W = 340, H = 216, left = 36, right = 332, top = 8, bottom = 178;
+    const W = 340, H = 216, left = 46, right = 332, top = 8, bottom = 178;
     const parts = ["none", "¼", "½", "¾", "all"], kinds = ["one", "two"];
     const probability = (logit) => 1 / (1 + Math.exp(-logit));
     let view = "given";

@@ -17,7 +17,7 @@ from hw2.sentiment.reviews import GIVEN, HARD, OWN
 from hw2.sentiment.tokens import pad
 from recorded import Run
 
-# The two test reviews of IMDB with the fewest characters of either class, and the class.
+# The test reviews of IMDB with the fewest characters, two of either class, and theirs.
 SHORTEST = {
     "Read the book, forget the movie!": 0,
     "What a script, what a story, what a mess!": 0,
