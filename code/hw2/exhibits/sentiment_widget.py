@@ -83,20 +83,24 @@ def on_tokens(
 
     The probability is that of ``predict_proba``, which may round otherwise.
     """
-    logits = predictor.model(*pad(predictor.tokens(texts))).tolist()
+    ids = predictor.tokens(texts)
+    for text, row in zip(texts, ids, strict=True):
+        length, read = len(pieces(predictor.tokenizer, text)) // 2, len(row) - 2
+        if read != length:  # [CLS] and [SEP] are not of the text
+            raise ValueError(
+                f"a text has {length} tokens, of which {read} are read, expected all: "
+                f"{text:.60}"
+            )
     found = []
     for text, logit, p in zip(
-        texts, logits, predictor.predict_proba(texts).tolist(), strict=True
+        texts,
+        predictor.model(*pad(ids)).tolist(),
+        predictor.predict_proba(texts).tolist(),
+        strict=True,
     ):
-        tokens, effects = known.get(text) or inspection.occlusion(predictor, text)
-        length = len(pieces(predictor.tokenizer, text)) // 2
-        if len(tokens) != length:
-            raise ValueError(
-                f"a text has {length} tokens, of which {len(tokens)} are read, "
-                f"expected all: {text:.60}"
-            )
-        rounded = [round(effect, DIGITS) for effect in effects]
-        found.append({"logit": round(logit, DIGITS), "p": p, "effects": rounded})
+        _, effects = known.get(text) or inspection.occlusion(predictor, text)
+        numbers = [round(effect, DIGITS) for effect in effects]
+        found.append({"logit": round(logit, DIGITS), "p": p, "effects": numbers})
     return found
 
 
