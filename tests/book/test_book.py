@@ -250,7 +250,10 @@ def test_what_is_shown_of_a_run_says_so(book: Path) -> None:
         "tbl-sentiment-setup": " ".join(["sentiment-notebook"] * 3),
         "tbl-sentiment-epochs": "sentiment-notebook",
         "tbl-sentiment-confusion": "sentiment-notebook sentiment-finetuned",
-        "fig-sentiment-occlusion": "sentiment-finetuned",
+        # after it, as after fig-sentiment-padding, its widget
+        "fig-sentiment-occlusion": (
+            "sentiment-finetuned sentiment-notebook sentiment-frozen"
+        ),
         "tbl-sentiment-results": " ".join([*sentiment.RUNS, "sentiment-tfidf"]),
         # after it what the text says of three studies
         "fig-sentiment-curves": " ".join(
@@ -258,7 +261,7 @@ def test_what_is_shown_of_a_run_says_so(book: Path) -> None:
         ),
         "fig-sentiment-lengths": "sentiment-data",
         "tbl-sentiment-padding": "sentiment-padding",
-        "fig-sentiment-padding": "sentiment-padding",
+        "fig-sentiment-padding": "sentiment-padding sentiment-notebook",
         "tbl-sentiment-gap": "sentiment-notebook sentiment-gap",
         "tbl-sentiment-search": "sentiment-search",
         "tbl-sentiment-search-finetuned": "sentiment-search-finetuned",
