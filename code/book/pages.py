@@ -86,11 +86,10 @@ def head(soup: BeautifulSoup, name: str, title: str, card: str) -> str:
         f'<script src="{up}scripts/search.js" data-up="{up}" defer></script>',
     ]
     widgets = [tag.name for tag in soup.find_all(re.compile("^play-"))]
-    if widgets:
-        lines.append(f'<link rel="stylesheet" href="{up}widgets/play.css">')
-        for file in dict.fromkeys(["kit", *widgets]):
-            file = file.removeprefix("play-")
-            lines.append(f'<script src="{up}widgets/{file}.js" defer></script>')
+    for file in dict.fromkeys(["kit", *widgets] if widgets else []):
+        at = f"{up}widgets/{file.removeprefix('play-')}"
+        lines.append(f'<link rel="stylesheet" href="{at}.css">')
+        lines.append(f'<script src="{at}.js" defer></script>')
     return "\n".join(lines)
 
 
