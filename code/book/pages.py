@@ -10,6 +10,7 @@ if it is, is in ``BOOK_URL``: who shows a link asks for the address of its card.
 import base64
 import html
 import json
+import logging
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import matplotlib
 from bs4 import BeautifulSoup, Tag
+from fontTools import subset
 from PIL import Image, ImageDraw, ImageFont
 
 HERE = Path(__file__).parent
@@ -29,7 +31,7 @@ CARD = (1200, 630)  # pixels, as messengers show it
 COMPLETE = '<meta property="og:title"'  # what a page has that is complete
 # What Quarto puts before the title of a chapter, which says its number by itself. The
 # number is hidden on the page; the spaces behind it would still take their place.
-NUMBER = re.compile(r'(<title>|<span class="chapter-number">\d+</span>)(?:\d+)?&nbsp; ')
+NUMBER = re.compile(r'(<title>|<span class="chapter-number">\w+</span>)(?:\d+)?&nbsp; ')
 LEFT_OUT = "pre, script, nav, summary, .sourceCode, .notebook"
 
 
@@ -65,6 +67,8 @@ def complete(book: Path, address: str = "") -> None:
             added = head(soup, name, title, address + card)
             path.write_text(text.replace("</head>", f"{added}\n</head>", 1))
         words += sections(soup, name, title)  # which takes the page apart
+    for font in book.glob("site_libs/bootstrap/bootstrap-icons.woff"):
+        shrink(font, book)
     script = f"window.bookWords = {json.dumps(words, ensure_ascii=False)};\n"
     (book / "scripts" / "words.js").write_text(script)
 
@@ -141,6 +145,32 @@ def draw_card(title: str, of_book: str, path: Path) -> None:
     draw.multiline_text((90, 100), lines, fill="white", font=large, spacing=20)
     draw.text((90, 520), of_book, fill="#c9d6e0", font=small)
     card.quantize(16).save(path, optimize=True)
+
+
+def shrink(font: Path, book: Path) -> None:
+    """Leaves of Quarto's two thousand icons those that the book's files name.
+
+    The font would otherwise be half of what the first page loads.
+    """
+    files = [*book.rglob("*.html"), *book.glob("site_libs/**/*.js")]
+    named = {
+        name
+        for file in files
+        for name in re.findall(r"\bbi-([\w-]+)", file.read_text())
+    }
+    codes = re.findall(
+        r'\.bi-([\w-]+)::before { content: "\\(\w+)"',
+        font.with_suffix(".css").read_text(),
+    )
+    logging.getLogger("fontTools").setLevel(logging.ERROR)  # it warns of this font
+    options = subset.Options(flavor="woff")
+    face = subset.load_font(font, options)
+    subsetter = subset.Subsetter(options)
+    subsetter.populate(
+        unicodes=[int(code, 16) for name, code in codes if name in named]
+    )
+    subsetter.subset(face)
+    subset.save_font(face, font, options)
 
 
 def _text(tag: Tag | None) -> str:

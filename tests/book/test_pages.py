@@ -147,12 +147,6 @@ def test_every_page_of_the_book_is_described(pages: Path) -> None:
         assert ((pages / name).parent / card).resolve().is_file()
 
 
-def test_no_list_of_contents_is_empty(pages: Path) -> None:
-    for name in NAMES:
-        for contents in page(pages / name).select("nav.contents, nav#TOC"):
-            assert len(contents.select("a[href^='#']")) > 1, name
-
-
 def test_problems_are_not_numbered_twice(pages: Path) -> None:
     soup = page(pages / "chapters" / "01-recurrence.html")
     assert soup.title and soup.title.get_text().startswith("Problem 1.")
@@ -216,6 +210,15 @@ def test_nothing_serious_is_found_by_axe(
             if rule["impact"] in ("serious", "critical")
         ]
         assert serious == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_list_of_contents_is_empty(
+    chromium: "Browser", pages: Path, name: str
+) -> None:
+    with opened(chromium, pages / name) as shown:
+        for contents in shown.locator("nav.contents, nav#TOC").all():
+            assert contents.locator("a").count() > 1 or not contents.is_visible()
 
 
 @pytest.mark.parametrize("name", NAMES)
