@@ -191,19 +191,22 @@ def test_nothing_serious_is_found_by_axe(
 ) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
-    # Formulas take most of its time; they are looked into once, where they are widest.
-    looks = [(WIDTHS[-1], {"exclude": [["math"]]})]
+    # Formulas and code, most of its time, are looked into for what concerns them.
+    formulas, code = ["math"], ["pre"]
+    looks: list[tuple[int, Any, Any]] = [(WIDTHS[-1], {"exclude": [formulas]}, {})]
     if scheme == "light":
-        looks.append((WIDTHS[0], {}))
-    for width, context in looks:
+        scrolls = {"runOnly": ["scrollable-region-focusable"]}
+        looks.append((WIDTHS[0], {"exclude": [formulas, code]}, {}))
+        looks.append((WIDTHS[0], None, scrolls))
+    for width, context, options in looks:
         with opened(chromium, pages / name, scheme, width) as shown:
             shown.evaluate(
                 "document.querySelectorAll('details').forEach(part => part.open = true)"
             )
             shown.wait_for_timeout(100)  # for what listens to that
             # Else it would fetch the style sheets, which it may not from the disk.
-            options = {"preload": False}
-            found = Axe().run(shown, context or None, options).response["violations"]
+            options |= {"preload": False}
+            found = Axe().run(shown, context, options).response["violations"]
         serious = [
             f"{rule['id']}: {rule['nodes'][0]['html'][:200]}"
             for rule in found
