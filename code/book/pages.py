@@ -2,9 +2,10 @@
 
 A page gets a description and a card for where a link to it is shown, the search, and
 the scripts of its widgets; the folders ``scripts``, ``widgets`` and ``cards`` hold what
-these load. Quarto and ``portable`` run it after rendering, with the book's folder in
-the variable ``QUARTO_PROJECT_OUTPUT_DIR``. The address at which the book is published,
-if it is, is in ``BOOK_URL``: who shows a link asks for the address of its card.
+these load. Of Quarto's pages, blanks in titles and unused icons are taken out. Quarto
+and ``portable`` run it after rendering, with the book's folder in the variable
+``QUARTO_PROJECT_OUTPUT_DIR``. The address at which the book is published, if it is, is
+in ``BOOK_URL``: who shows a link asks for the address of its card.
 """
 
 import base64

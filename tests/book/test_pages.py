@@ -242,6 +242,24 @@ def test_figures_do_not_glare(chromium: "Browser", pages: Path, name: str) -> No
             assert light < 0.1, (image.get_attribute("src"), light)
 
 
+def test_where_a_widget_fails_the_figure_stands(
+    chromium: "Browser", tmp_path: Path
+) -> None:
+    complete(tmp_path)
+    (tmp_path / "page.html").write_text("""<!DOCTYPE html><link rel="stylesheet"
+href="widgets/kit.css"><figure id="fig-a"><img alt="A" width="9" height="9" src="">
+</figure><play-a for="fig-a"><script type="application/json">{}</script></play-a>
+<script src="widgets/kit.js"></script><script>play.define("a", (root, data) => {
+root.append("half"); data.missing.length; });</script>""")
+    with (
+        pytest.raises(AssertionError, match="Cannot read properties of undefined"),
+        opened(chromium, tmp_path / "page.html") as shown,
+    ):
+        assert shown.locator("img").is_visible()
+        assert shown.locator("play-a").count() == 0
+        assert "half" not in shown.locator("body").inner_text()
+
+
 QUERIES = {
     "tie": ["chapters/01-recurrence.html"],
     "crossover": ["chapters/03-linear-attention.html", "chapters/02-attention.html"],

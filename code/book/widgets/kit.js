@@ -5,28 +5,16 @@
 
 const play = (() => {
   const drawn = new Set([
-    "svg",
-    "g",
-    "path",
-    "line",
-    "rect",
-    "circle",
-    "text",
-    "tspan",
-    "title",
-    "desc",
-    "polyline",
-    "image",
-    "defs",
-    "marker",
+    ...["svg", "title", "desc", "g", "text"],
+    ...["path", "line", "polyline", "rect", "circle"],
   ]);
   let count = 0;
 
   // The figures 0 to 9 below or above the line, by character.
   const shifted = (digits) => (text) =>
     [...String(text)].map((c) => digits["-0123456789".indexOf(c)]).join("");
-  const below = shifted("₋₀₁₂₃₄₅₆₇₈₉"),
-    above = shifted("⁻⁰¹²³⁴⁵⁶⁷⁸⁹");
+  const below = shifted("₋₀₁₂₃₄₅₆₇₈₉");
+  const above = shifted("⁻⁰¹²³⁴⁵⁶⁷⁸⁹");
 
   const unique = (stem) => `play-${stem}-${++count}`;
 
@@ -143,7 +131,12 @@ const play = (() => {
           const data = JSON.parse(this.querySelector("script").textContent);
           const picture = figure.querySelector("img");
           this.classList.add("play");
-          build(this, data, figure);
+          try {
+            build(this, data, figure);
+          } catch (error) {
+            this.remove();
+            throw error;
+          }
           const swap = button(
             "Figure as printed",
             () => {
