@@ -63,8 +63,10 @@ def opened(
         ),
     )
     page.goto(path.as_uri())
-    yield page
-    context.close()
+    try:
+        yield page
+    finally:
+        context.close()
     assert wrong == [], f"{path.name}: {wrong}"
 
 

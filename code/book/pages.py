@@ -39,9 +39,10 @@ LEFT_OUT = "pre, script, nav, summary, .sourceCode, .notebook"
 def complete(book: Path, address: str = "") -> None:
     """Completes the pages in the folder ``book`` that are not complete yet.
 
-    ``address`` is that of the published book, with a slash at its end. Raises
-    ``ValueError`` for a page without a head or a title.
+    ``address`` is that of the published book. Raises ``ValueError`` for a page without
+    a head or a title, and where Quarto's icons have other names than are known.
     """
+    address = address and address.rstrip("/") + "/"
     for folder in ("scripts", "widgets"):
         shutil.copytree(HERE / folder, book / folder, dirs_exist_ok=True)
     for widget, record in WEIGHTS.items():
@@ -116,9 +117,8 @@ def sections(soup: BeautifulSoup, name: str, chapter: str) -> list[dict[str, str
     main = soup.main
     assert main is not None
     # From the innermost outwards, so that each has lost those within.
-    parts = [part for part in reversed(main.select("section[id]"))]
     found = []
-    for part in [*parts, main]:
+    for part in [*reversed(main.select("section[id]")), main]:
         heading = part.find(re.compile("^h[1-6]$"))
         title = _text(heading) if heading else chapter
         for other in part.select(LEFT_OUT):
@@ -151,7 +151,8 @@ def draw_card(title: str, of_book: str, path: Path) -> None:
 def shrink(font: Path, book: Path) -> None:
     """Leaves of Quarto's two thousand icons those that the book's files name.
 
-    The font would otherwise be half of what the first page loads.
+    The font would otherwise be half of what the first page loads. Raises
+    ``ValueError`` where none of its names is found.
     """
     files = [*book.rglob("*.html"), *book.glob("site_libs/**/*.js")]
     named = {
@@ -164,12 +165,13 @@ def shrink(font: Path, book: Path) -> None:
         font.with_suffix(".css").read_text(),
     )
     logging.getLogger("fontTools").setLevel(logging.ERROR)  # it warns of this font
+    points = [int(code, 16) for name, code in codes if name in named]
+    if not points:
+        raise ValueError(f"{font} has none of the icons {', '.join(sorted(named))}")
     options = subset.Options(flavor="woff")
     face = subset.load_font(font, options)
     subsetter = subset.Subsetter(options)
-    subsetter.populate(
-        unicodes=[int(code, 16) for name, code in codes if name in named]
-    )
+    subsetter.populate(unicodes=points)
     subsetter.subset(face)
     subset.save_font(face, font, options)
 

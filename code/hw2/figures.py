@@ -147,10 +147,11 @@ def widget(name: str, figure: str, data: Any) -> Markdown:
     """The element of HTML that becomes a widget of the HTML book.
 
     There it takes the place of the picture of ``figure``, a label of this chapter.
-    ``data`` are what it shows, as far as JSON goes.
+    ``data`` are what it shows, as far as JSON goes. Raises ``ValueError`` for a number
+    that is not finite, ``TypeError`` for what JSON can't hold.
     """
     # In a block of Markdown and in a script, these end what they stand in.
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<`":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markdown(

@@ -233,6 +233,7 @@ def test_what_is_shown_of_a_run_says_so(book: Path) -> None:
             label = above["id"] if isinstance(above, Tag) else path.name
             notes.setdefault(str(label), []).append(text.split()[1])
     assert {label: " ".join(runs) for label, runs in notes.items()} == {
+        "fig-bracketings": "linear-attention",  # of its widget
         "fig-times": "linear-attention",
         "tbl-growth": "linear-attention",
         "tbl-peers-attention": "peers",

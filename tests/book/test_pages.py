@@ -4,12 +4,16 @@ import base64
 import gzip
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from fontTools.ttLib import TTFont
 from PIL import Image
 
 from book.pages import COMPLETE, complete, sections
@@ -137,6 +141,32 @@ def test_the_weights_are_those_of_the_record(toy: Path) -> None:
     assert base64.b64decode(text) == record.read_bytes()
 
 
+def test_of_quartos_icons_those_that_are_named_are_left(toy: Path) -> None:
+    libraries = toy / "site_libs" / "bootstrap"
+    libraries.mkdir(parents=True)
+    font = FontBuilder(1000)
+    names = [".notdef", "list", "moon", "sun"]
+    font.setupGlyphOrder(names)
+    font.setupCharacterMap({0xF100 + k: name for k, name in enumerate(names[1:])})
+    font.setupGlyf({name: TTGlyphPen(None).glyph() for name in names})
+    font.setupHorizontalMetrics({name: (500, 0) for name in names})
+    font.setupHorizontalHeader()
+    font.setupPost()
+    font.font.flavor = "woff"
+    font.save(libraries / "bootstrap-icons.woff")
+    rules = [
+        f'.bi-{name}::before {{ content: "\\{0xF100 + k:x}"; }}'
+        for k, name in enumerate(names[1:])
+    ]
+    (libraries / "bootstrap-icons.css").write_text("\n".join(rules))
+    with pytest.raises(ValueError, match="has none of the icons"):
+        complete(toy)
+    (toy / "site_libs" / "quarto.js").write_text('show("bi bi-moon")')
+    complete(toy)
+    left = TTFont(libraries / "bootstrap-icons.woff").getBestCmap()
+    assert left == {0xF101: "moon"}
+
+
 def test_every_page_of_the_book_is_described(pages: Path) -> None:
     about = {name: head(pages / name, "description") for name in NAMES}
     assert len(set(about.values())) == len(NAMES)
@@ -236,7 +266,9 @@ def test_figures_do_not_glare(chromium: "Browser", pages: Path, name: str) -> No
     with opened(chromium, pages / name, "dark") as shown:
         shown.add_style_tag(content=".play { display: none !important }")
         shown.add_style_tag(content=".play-printed { display: inline !important }")
-        for image in shown.locator("figure img").all():
+        images = shown.locator("figure img").all()
+        assert images or not re.search(r"chapters/0", name)
+        for image in images:
             pixels = Image.open(io.BytesIO(image.screenshot())).convert("L")
             light = sum(pixels.histogram()[205:]) / (pixels.width * pixels.height)
             assert light < 0.1, (image.get_attribute("src"), light)
@@ -292,6 +324,17 @@ def test_what_a_student_would_type_is_found(searched: "Page", query: str) -> Non
         assert any(address.startswith(expected) for address in found[:5]), found
 
 
+def test_a_result_shows_the_words_around_what_is_found(searched: "Page") -> None:
+    for query in ("tie", "muon", "confusion matrix"):
+        results(searched, query)
+        for text in searched.locator(".book-search li").all_inner_texts():
+            assert re.search(rf"(?i)(?<!\w){query.split()[0]}", text), text
+    results(searched, "attention")
+    count = searched.locator(".book-search .count").inner_text()
+    assert re.fullmatch(r"\d+ sections, of which the first 12:", count)
+    assert searched.locator(".book-search li").count() == 12
+
+
 def test_the_search_needs_no_mouse(searched: "Page", pages: Path) -> None:
     assert results(searched, "zzzz") == []
     assert "Nothing is found for “zzzz”" in searched.locator(".count").inner_text()
@@ -322,7 +365,9 @@ def test_paper_has_neither_menus_nor_widgets(
 ) -> None:
     with opened(chromium, pages / "chapters" / "01-recurrence.html", scheme) as shown:
         shown.emulate_media(media="print")
-        for hidden in (".book-search", ".play", "nav"):
-            for element in shown.locator(hidden).all():
+        for hidden in (".book-search", ".play", ".play-remark", "nav"):
+            elements = shown.locator(hidden).all()
+            assert elements, hidden
+            for element in elements:
                 assert not element.is_visible(), hidden
         assert shown.locator("#fig-unrolled img").is_visible()

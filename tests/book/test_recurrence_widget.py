@@ -66,12 +66,18 @@ def test_the_decision_is_told(shown: "Page") -> None:
         ([3, 1, 4, 1, 5, 9], "E − O = 11 − 12 = −1: h₆ = −1.*below ½, class 0"),
         ([3, 1, 4, 1, 5, 11], "E − O = 13 − 12 = 1: h₆ = 1.*above ½, class 1"),
         ([-3, -3], "E − O = −3 − .−3. = 0.*exactly ½, a tie"),
-        ([1, 2, 3], "T = 3 is odd.*O − E = 4 − 2 = 2.*class 1"),
+        ([1, 2, 3], "t = 3 is odd.*O − E = 4 − 2 = 2.*class 1"),
     ):
         type_in(shown, inputs)
         assert re.search(expected, said.inner_text()), said.inner_text()
-    shown.get_by_role("button", name="Make it a tie").click()
+    tie = shown.get_by_role("button", name="Make it a tie")
+    tie.click()
     assert "a tie" in said.inner_text()
+    shown.get_by_label("Recurrent weight").select_option("0.5")
+    type_in(shown, [1, 0, 0])
+    tie.click()
+    assert said.inner_text() == "For a tie the last input would have to be −0.25."
+    assert numbers(shown, ".state") == [1, 0.5, 0.25]
 
 
 def test_what_is_no_whole_number_is_refused(shown: "Page") -> None:
@@ -81,18 +87,21 @@ def test_what_is_no_whole_number_is_refused(shown: "Page") -> None:
         field.fill(wrong)
         assert f"x₂ is “{wrong}”, expected a whole number" in said.inner_text()
         assert field.get_attribute("aria-invalid") == "true"
+    shown.get_by_label("Step t").press("ArrowLeft")
+    assert "x₂ is “1234567”" in said.inner_text()  # as long as the field holds it
+    assert "The drawing still has 1." in said.inner_text()
     field.fill("2")
-    assert "h₆" in said.inner_text() and field.get_attribute("aria-invalid") == "false"
+    assert "h₅" in said.inner_text() and field.get_attribute("aria-invalid") == "false"
 
 
 def test_the_keyboard_is_enough(shown: "Page") -> None:
     said = shown.locator("play-recurrence .decision")
     shown.get_by_label("Step t").focus()
     shown.keyboard.press("ArrowLeft")
-    assert "T = 5 is odd" in said.inner_text()
+    assert "t = 5 is odd" in said.inner_text()
     shown.keyboard.press("Tab")
     shown.keyboard.press("ArrowDown")  # the next weight, 1
-    assert "The sum of all inputs" in said.inner_text()
+    assert "The sum of the inputs so far" in said.inner_text()
     shown.get_by_label("Input x 1").focus()
     shown.keyboard.press("ArrowUp")
     assert numbers(shown, ".state")[0] == 4

@@ -93,7 +93,11 @@ def test_effects_and_logits_are_those_of_the_models(
                 said = readout.inner_text()
                 assert f"in review {row + 1}:" in said
                 assert np.allclose(decimals(said.split("review")[1]), each, atol=0.0051)
-                signs = ["positive" if effect > 0 else "negative" for effect in each]
+                signs = [
+                    "positive" if effect > 0 else "negative"
+                    for effect in each
+                    if abs(effect) >= 0.005
+                ]
                 assert re.findall(r"speaks for (\w+)", said) == signs
                 shown.keyboard.press("ArrowRight")
         assert readout.inner_text() == said  # the last token is the end
@@ -226,7 +230,9 @@ def test_a_review_is_text_whatever_it_holds(
     chromium: "Browser", predictors: Mapping[str, Predictor], tmp_path: Path
 ) -> None:
     block = str(
-        widgets.playable_tokens(predictors, {}, {"of no good": (HARMFUL,)}).data
+        widgets.playable_tokens(
+            predictors, {}, {"of no good": (HARMFUL,)}, {HARMFUL: 1}
+        ).data
     )
     inside = block.removeprefix("```{=html}\n").removesuffix("\n```")
     # The block and the script end where they should.
@@ -254,7 +260,7 @@ def test_a_text_that_is_not_read_to_its_end_is_refused(
 ) -> None:
     text = "good " * 600
     with pytest.raises(ValueError, match=r"has 600 tokens, of which 510 are read"):
-        widgets.playable_tokens(predictors, {}, {"long": (text,)})
+        widgets.playable_tokens(predictors, {}, {"long": (text,)}, {text: 1})
 
 
 def test_the_shortest_reviews_are_the_shortest() -> None:

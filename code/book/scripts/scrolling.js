@@ -15,7 +15,9 @@
       element.toggleAttribute("data-scrolls", moves);
     }
   }
-  addEventListener("resize", mark);
-  addEventListener("load", mark);
-  document.addEventListener("toggle", mark, true); // of folded code
+  for (const event of ["resize", "load"]) addEventListener(event, mark);
+  // What folded code and widgets show, they show after one of these.
+  for (const event of ["toggle", "change", "click"]) {
+    document.addEventListener(event, () => requestAnimationFrame(mark), true);
+  }
 })();

@@ -34,11 +34,15 @@
 
   // The text around the first word that was found.
   function excerpt({ text, terms }) {
-    const places = terms.map((term) => text.toLowerCase().indexOf(term)).filter((at) => at >= 0);
-    const at = Math.min(...places, text.length);
+    const plain = ` ${text.toLowerCase()}`; // in which a word begins after a character that is none
+    const places = terms
+      .map((term) => plain.search(new RegExp(`[^\\p{L}\\d]${term.replace(/\W/gu, "\\$&")}`, "u")))
+      .filter((at) => at >= 0);
+    const at = places.length ? Math.min(...places) : 0;
     const start = at > AROUND ? text.indexOf(" ", at - AROUND) : 0;
-    const end = text.lastIndexOf(" ", start + 2 * AROUND);
-    return `${start ? "…" : ""}${text.slice(start, end)} …`;
+    const whole = start + 2 * AROUND >= text.length;
+    const end = whole ? text.length : text.lastIndexOf(" ", start + 2 * AROUND);
+    return `${start ? "…" : ""}${text.slice(start, end)}${whole ? "" : " …"}`;
   }
 
   const box = document.createElement("search");
@@ -53,15 +57,23 @@
     results.replaceChildren();
     count.textContent = "";
     if (!query) return;
-    const search = await (found ??= index());
+    let search;
+    try {
+      search = await (found ??= index());
+    } catch {
+      found = undefined; // to be tried again
+      count.textContent = "The search could not be loaded.";
+      return;
+    }
     if (query !== field.value.trim()) return; // typed on in the meantime
     const all = search.search(query);
+    const sections = all.length === 1 ? "1 section" : `${all.length} sections`;
     count.textContent =
       all.length === 0
         ? `Nothing is found for “${query}”.`
-        : all.length === 1
-          ? "1 section"
-          : `${all.length} sections`;
+        : all.length > SHOWN
+          ? `${sections}, of which the first ${SHOWN}:`
+          : sections;
     results.replaceChildren(
       ...all.slice(0, SHOWN).map((section) => {
         const [item, link, text] = ["li", "a", "p"].map((tag) => document.createElement(tag));
@@ -91,17 +103,10 @@
       links[1].click();
     }
   });
-  field.addEventListener(
-    "focus",
-    () => {
-      found ??= index();
-    },
-    { once: true },
-  );
+  field.addEventListener("focus", show);
   field.addEventListener("input", show);
   results.addEventListener("click", () => {
-    // it may lead to a place on this page
-    field.value = "";
+    field.value = ""; // the link may lead to a place on this page
     show();
   });
 

@@ -3,7 +3,7 @@
 "use strict";
 
 play.define("attention", (root, data) => {
-  const { make, drawing, slider, button, said, below, written } = play;
+  const { make, drawing, slider, button, enable, said, wide, below, written } = play;
   const names = [..."abcd"], colours = ["blue", "orange", "green", "grey"];
   const FEWEST = 2, MOST = names.length, STEP = 0.05, NEAR = 0.1;
   const largest = data.dots.at(-1), norms = [];
@@ -153,13 +153,14 @@ play.define("attention", (root, data) => {
     verdict.replaceChildren(...beta === 0
       ? ["With β = 0 all vectors are zero, and there is nothing to copy."]
       : now.map((own, i) => make("span", {}, `${conclusion(i, own)} `)));
-    again.disabled = given();
+    enable(again, !given());
   }
 
   // Takes other tokens, and makes the table in which they are chosen.
   function take(chosen) {
     tokens = chosen.map((own) => [...own]);
-    [fewer.disabled, more.disabled] = [tokens.length <= FEWEST, tokens.length >= MOST];
+    enable(fewer, tokens.length > FEWEST);
+    enable(more, tokens.length < MOST);
     inputs.replaceChildren(table("tokens", "Tokens", names, all().map(x), (i, k) => {
       const box = make("input", { type: "checkbox", checked: tokens[i][k] === 1,
         "aria-label": `Token ${i + 1} has ${names[k]}`,
@@ -178,8 +179,7 @@ play.define("attention", (root, data) => {
   const fewer = button("− token", () => take(tokens.slice(0, -1)));
   const more = button("+ token", () => take([...tokens, names.map(() => 0)]));
   const again = button("Tokens of the assignment", () => take(data.tokens));
-  const side = (label, ...parts) => make("div", { class: "side play-wide", tabindex: 0,
-    role: "group", "aria-label": label }, parts);
+  const side = (label, ...parts) => wide(label, { class: "side play-wide" }, parts);
   root.append(make("div", { class: "play-controls" }, length.element, factor.element),
     make("div", { class: "play-controls" }, fewer, more, again),
     side("Tokens, weights and outputs", inputs, weights, outputs),

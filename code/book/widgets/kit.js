@@ -4,10 +4,8 @@
 "use strict";
 
 const play = (() => {
-  const drawn = new Set([
-    ...["svg", "title", "desc", "g", "text"],
-    ...["path", "line", "polyline", "rect", "circle"],
-  ]);
+  const drawn = new Set("svg title desc g text path line polyline rect circle".split(" "));
+  const REMARK = " This is said of the figure as printed."; // at the end of its caption
   let count = 0;
 
   // The figures 0 to 9 below or above the line, by character.
@@ -53,7 +51,8 @@ const play = (() => {
   // A labelled range. `change` is called with each new number, `show` writes it.
   function slider(label, { min, max, step = 1, value, show = String, change }) {
     const id = unique("range");
-    const output = make("output", { for: id }, show(value));
+    // Not read aloud beside the text that the range itself has for its value.
+    const output = make("output", { for: id, "aria-live": "off" }, show(value));
     const update = () => {
       output.textContent = show(Number(input.value));
       input.setAttribute("aria-valuetext", output.textContent);
@@ -102,12 +101,26 @@ const play = (() => {
     };
   }
 
-  const button = (text, click, attributes = {}) =>
-    make("button", { type: "button", click, ...attributes }, text);
+  // A button that is switched off keeps the focus.
+  const button = (text, click, attributes = {}) => {
+    const pressed = (event) => off(event.currentTarget) || click(event);
+    return make("button", { type: "button", click: pressed, ...attributes }, text);
+  };
+  const off = (element) => element.getAttribute("aria-disabled") === "true";
+  const enable = (element, on) => element.setAttribute("aria-disabled", !on);
 
   // A line that is read aloud where it changes.
   const said = (attributes = {}) =>
     make("p", { class: "play-said", "aria-live": "polite", ...attributes });
+
+  // Says it in such a line. What is said already isn't read aloud again.
+  function say(line, text) {
+    if (line.textContent !== text) line.textContent = text;
+  }
+
+  // What is wider than the page is moved aside by itself, and has a name.
+  const wide = (label, attributes, ...children) =>
+    make("div", { class: "play-wide", role: "group", "aria-label": label, ...attributes }, children);
 
   // A number as it is printed: a true minus, and a power of ten where it is very small or large.
   function written(number, digits = 3) {
@@ -119,7 +132,7 @@ const play = (() => {
     return `${mantissa.replace("-", "−")} × 10${above(exponent.replace("+", ""))}`;
   }
 
-  // Defines <play-NAME>. `build` fills the element from the data; it may use the picture.
+  // Defines <play-NAME>. `build` fills the element from the data; which it is given.
   function define(name, build) {
     customElements.define(
       `play-${name}`,
@@ -132,7 +145,7 @@ const play = (() => {
           const picture = figure.querySelector("img");
           this.classList.add("play");
           try {
-            build(this, data, figure);
+            build(this, data);
           } catch (error) {
             this.remove();
             throw error;
@@ -143,10 +156,13 @@ const play = (() => {
               const printed = this.classList.toggle("play-off");
               swap.setAttribute("aria-pressed", printed);
               picture.classList.toggle("play-printed", !printed);
+              remark.hidden = printed;
             },
             { "aria-pressed": "false", class: "play-swap" },
           );
           this.append(swap);
+          const remark = make("span", { class: "play-remark" }, REMARK);
+          figure.querySelector("figcaption")?.append(remark);
           picture.classList.add("play-printed");
           picture.before(this);
         }
@@ -154,5 +170,6 @@ const play = (() => {
     );
   }
 
-  return { make, drawing, slider, choice, button, said, written, below, above, unique, define };
+  const parts = { make, drawing, slider, choice, button, off, enable, said, say, wide };
+  return { ...parts, written, below, above, unique, define };
 })();

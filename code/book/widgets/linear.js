@@ -2,7 +2,7 @@
 "use strict";
 
 play.define("linear", (root, data) => {
-  const { make, drawing, slider, choice, said, written, above } = play;
+  const { make, drawing, slider, choice, said, say, wide, written, above } = play;
   const WIDTH = 640, HEIGHT = 120, SLOT = 46, THIN = 5, BAR = 120;  // of what is drawn
   const LETTERS = { T: "T", d: "d", v: "dᵥ" };
   const VIEWS = {
@@ -176,7 +176,7 @@ play.define("linear", (root, data) => {
       ups.map((n) => [line(left, y(10 ** n), right, y(10 ** n)),
         text(left - 6, y(10 ** n) + 4, tick(n), { ...GREY, "text-anchor": "end" })]),
       text((left + right) / 2, bottom + 36, "tokens, T"),
-      compared ? marker(star, `T* = ${grouped(star)}${counted ? "" : ` (d = ${data.width})`}`,
+      compared ? marker(star, `T* = ${grouped(star)}${counted ? "" : " by operations"}`,
         star <= sizes.T, "4 3") : [],
       marker(sizes.T, `T = ${grouped(sizes.T)}`, sizes.T < star),
       all.map((own) => {
@@ -189,11 +189,11 @@ play.define("linear", (root, data) => {
     const [slow, fast] = both("operations"), star = meeting(sizes);
     const [dear, cheap] = slow < fast ? ["linear", "quadratic"] : ["quadratic", "linear"];
     const times = rounded(Math.max(slow / fast, fast / slow));
-    verdict.textContent = `With T = ${grouped(sizes.T)}, d = ${sizes.d} and dᵥ = ${sizes.v}, ` +
+    say(verdict, `With T = ${grouped(sizes.T)}, d = ${sizes.d} and dᵥ = ${sizes.v}, ` +
       (slow === fast ? "both need the same number of operations. "
         : `${dear} needs ${times} times as many operations as ${cheap}. `) +
       `Linear needs fewer from T = ${grouped(Math.floor(star) + 1)} on: ` +
-      `the counts are equal at T* = ${grouped(star)}.`;
+      `the counts are equal at T* = ${grouped(star)}.`);
   }
 
   function show() {
@@ -207,13 +207,12 @@ play.define("linear", (root, data) => {
     change: (own) => { view = own; drawChart(); } });
   const verdict = said({ class: "play-said decision" }), note = make("p", { class: "scale" });
   const [matrices, plot, body] = ["div", "div", "tbody"].map((tag) => make(tag));
-  const wide = (label, child) =>
-    make("div", { class: "play-wide", tabindex: 0, role: "group", "aria-label": label }, child);
-  const head = ["cost", "quadratic", "linear", "ratio"].map((own) => make("th", { scope: "col" }, own));
+  const head = ["cost", "quadratic", "linear", "quadratic / linear"].map(
+    (own) => make("th", { scope: "col" }, own));
   root.append(
     make("div", { class: "play-controls" }, Object.entries(data.steps).map(size)), verdict,
-    wide("Both orders of multiplication", matrices), note,
-    wide("Costs", make("table", {}, make("thead", {}, make("tr", {}, head)), body)),
-    seen.element, wide("Costs against T", plot));
+    wide("Both orders of multiplication", {}, matrices), note,
+    wide("Costs", {}, make("table", {}, make("thead", {}, make("tr", {}, head)), body)),
+    seen.element, wide("Costs against T", {}, plot));
   show();
 });

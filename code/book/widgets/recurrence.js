@@ -2,7 +2,7 @@
 "use strict";
 
 play.define("recurrence", (root, data) => {
-  const { make, drawing, slider, choice, button, said, below } = play;
+  const { make, drawing, slider, choice, button, enable, said, say, wide, below, unique } = play;
   const [LABELS, COLUMN] = [78, 84];  // widths in the drawing
   const [LONGEST, LARGEST] = [8, 999999];  // sequence, and input
   let inputs = [...data.inputs];
@@ -53,14 +53,13 @@ play.define("recurrence", (root, data) => {
   }
 
   // What has not been read at the step that is looked at is pale.
-  const opacity = (t) => (t < at ? 1 : 0.25);
+  const opacity = (t) => (t < at ? 1 : 0.5);
 
   function step(t, { states, outputs }) {
     const [x, y] = [centre(t), outputs[t]];
-    const rounded = y > 0.001 && y < 0.999 ? Number(y.toFixed(3)) : Math.round(y);
     return make("g", { opacity: opacity(t) },
       word(x, 14, `t = ${t + 1}`, { ...middle, ...grey }),
-      node(t, 45, number(rounded), "orange", "output"),
+      node(t, 45, number(Number(y.toFixed(3))), "orange", "output"),
       arrow(x, 115, x, 72),
       node(t, 141, number(states[t]), "blue", "state"),
       arrow(x, 214, x, 168),
@@ -99,24 +98,24 @@ play.define("recurrence", (root, data) => {
     const end = h > 0 ? "above ½, class 1" : h < 0 ? "below ½, class 0" : "exactly ½, a tie";
     const [state, output] = [`h${below(at)}`, `y${below(at)}`];
     const result = `${state} = ${number(h)}, so ${output} = σ(${number(data.out * h)}) is ${end}.`;
-    if (weight === 1) return `The sum of all inputs is compared with zero: ${result}`;
+    if (weight === 1) return `The sum of the inputs so far is compared with zero: ${result}`;
     if (weight === 0) return `Only the last input counts: ${result}`;
     if (weight !== -1) return `Every later step halves a contribution: ${result}`;
     const [O, E] = [0, 1].map((first) => inputs.slice(0, at).reduce(
       (sum, x, k) => (k % 2 === first ? sum + x : sum), 0));
     const minus = (a, b) => `${number(a)} − ${b < 0 ? `(${number(b)})` : b} = ${number(a - b)}`;
     return at % 2 === 0 ? `E − O = ${minus(E, O)}: ${result}`
-      : `T = ${at} is odd, so the network compares O with E: O − E = ${minus(O, E)}: ${result}`;
+      : `t = ${at} is odd, so the network compares O with E: O − E = ${minus(O, E)}: ${result}`;
   }
 
   function show() {
     const result = run();
     const width = LABELS + COLUMN * inputs.length;
-    wide.firstChild.style.minWidth = `${0.6 * width}px`;
+    inner.style.minWidth = `${0.6 * width}px`;
     fields.style.gridTemplateColumns = `${LABELS}fr repeat(${inputs.length}, ${COLUMN}fr)`;
     drawNetwork(result, width);
     drawTable(result, width);
-    verdict.textContent = decision(result.states[at - 1]);
+    say(verdict, wrong() ?? decision(result.states[at - 1]));
   }
 
   // The controls.
@@ -125,19 +124,23 @@ play.define("recurrence", (root, data) => {
 
   function field(t) {
     const input = make("input", { type: "number", min: -LARGEST, max: LARGEST, step: 1,
-      value: inputs[t], "aria-label": `Input x ${t + 1}`, input: () => {
+      value: inputs[t], "aria-label": `Input x ${t + 1}`, "aria-describedby": verdict.id,
+      input: () => {
         const value = input.value === "" ? NaN : Number(input.value);
-        const good = allowed(value);
-        input.setAttribute("aria-invalid", !good);
-        if (good) {
-          inputs[t] = value;
-          show();
-        } else {
-          verdict.textContent = `x${below(t + 1)} is “${input.value}”, `
-            + "expected a whole number of at most six digits.";
-        }
+        input.setAttribute("aria-invalid", !allowed(value));
+        if (allowed(value)) inputs[t] = value;
+        show();
       } });
     return input;
+  }
+
+  // What is said while a field holds no input of the network, or nothing.
+  function wrong() {
+    const all = [...fields.querySelectorAll("input")];
+    const t = all.findIndex((input) => input.getAttribute("aria-invalid") === "true");
+    if (t < 0) return undefined;
+    return `x${below(t + 1)} is “${all[t].value}”, expected a whole number of at most six `
+      + `digits. The drawing still has ${number(inputs[t])}.`;
   }
 
   function resize(length) {
@@ -145,24 +148,28 @@ play.define("recurrence", (root, data) => {
     at = length;
     steps.input.max = length;
     steps.set(length);
-    [shorter.disabled, longer.disabled] = [length <= 1, length >= LONGEST];
+    enable(shorter, length > 1);
+    enable(longer, length < LONGEST);
     fields.replaceChildren(make("span", {}, "xₜ"), ...inputs.map((_, t) => field(t)));
     show();
   }
 
-  // The last input cancels what the others leave; where it can't, all are 0.
+  // The last input cancels what the others leave.
   function tie() {
     const last = inputs.at(-1) - run().states.at(-1) / data.in;
-    inputs = allowed(last) ? [...inputs.slice(0, -1), last] : inputs.map(() => 0);
+    if (!allowed(last)) {
+      say(verdict, `For a tie the last input would have to be ${number(last)}.`);
+      return;
+    }
+    inputs[inputs.length - 1] = last;
     resize(inputs.length);
   }
 
   const network = make("div");
   const fields = make("div", { class: "fields", role: "group", "aria-label": "Inputs" });
   const table = make("div");
-  const wide = make("div", { class: "play-wide", tabindex: 0, role: "group",
-    "aria-label": "The unrolled network" }, make("div", {}, network, fields, table));
-  const verdict = said({ class: "play-said decision" });
+  const inner = make("div", {}, network, fields, table);
+  const verdict = said({ class: "play-said decision", id: unique("decision") });
   const steps = slider("Step t", { min: 1, max: inputs.length, value: at,
     change: (t) => { at = t; show(); } });
   const recurrent = choice("Recurrent weight", { value: String(weight),
@@ -171,6 +178,7 @@ play.define("recurrence", (root, data) => {
   const shorter = button("− input", () => resize(inputs.length - 1));
   const longer = button("+ input", () => resize(inputs.length + 1));
   root.append(make("div", { class: "play-controls" }, steps.element, recurrent.element,
-    shorter, longer, button("Make it a tie", tie)), wide, verdict);
+    shorter, longer, button("Make it a tie", tie)),
+  wide("The unrolled network", {}, inner), verdict);
   resize(inputs.length);
 });

@@ -2,7 +2,7 @@
 "use strict";
 
 play.define("sentiment", (root, data) => {
-  const { make, drawing, slider, choice, said } = play;
+  const { make, drawing, slider, choice, said, say } = play;
   const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
   const called = (positive) => (positive ? "positive" : "negative");
   const short = (name) => name.replace("sentiment-", "");
@@ -61,10 +61,11 @@ play.define("sentiment", (root, data) => {
       const review = shown()[row];
       const parts = models.map((model) => {
         const effect = effects(model, review)[k];
-        return `${signed(effect)} for ${short(model)}, speaks for ${called(effect > 0)}`;
+        return Math.abs(effect) < 0.005 ? `0.00 for ${short(model)}`
+          : `${signed(effect)} for ${short(model)}, speaks for ${called(effect > 0)}`;
       });
       const token = data.reviews[review].pieces[2 * k + 1];
-      readout.textContent = `“${token}” in review ${row + 1}: ${parts.join("; ")}.`;
+      say(readout, `“${token}” in review ${row + 1}: ${parts.join("; ")}.`);
     }
 
     function text(review, row, column, largest) {
@@ -159,14 +160,14 @@ play.define("sentiment", (root, data) => {
           read[i].map((p, j) => mark(i ? "square" : "dot", X(data.amounts[j]), Y(p),
             j === k ? 5 : 2.2, kind))])));
       keys.replaceChildren(...data.texts.map((text, i) => key(kinds[i], `“${text}”`)),
-        key("dashes", `the same, padding masked (${data.masking})`));
+        key("dashes", `the same reviews by ${data.masking}, which masks padding`));
       const moves = read.map((p) => `${p[k].toFixed(3)} (${signed(p[k] - p[0])})`);
       const still = masked.every((p) => Math.abs(p[k] - p[0]) < 5e-4);
-      verdict.textContent = `With ${data.amounts[k]} tokens of padding that are read, ` +
+      say(verdict, `With ${data.amounts[k]} tokens of padding that are read, ` +
         `P(positive) of the two reviews is ${moves.join(" and ")}; in brackets the change ` +
         "from no padding. " +
-        `Masked, the padding ${still ? "changes nothing" : "changes it, too"}: ` +
-        `${masked.map((p) => p[k].toFixed(3)).join(" and ")}.`;
+        `${data.masking} masks the padding and gives ` +
+        `${masked.map((p) => p[k].toFixed(3)).join(" and ")}${still ? " whatever it is" : ""}.`);
     }
 
     function watched(k) {
@@ -186,11 +187,10 @@ play.define("sentiment", (root, data) => {
           changed[i] ? "two" : "one"))));
       keys.replaceChildren(key("one", "same class as without padding"),
         key("two triangle", "another class"), key("dashes", "no change, as with padding masked"));
-      verdict.textContent =
-        `With ${parts[k]} of the padding that is missing to ${data.limit} tokens, P(positive) ` +
-        `of the ${now.length} reviews, of at most ${data.short} tokens, differs from that ` +
+      say(verdict, `With ${parts[k]} of the padding that is missing to ${data.limit} tokens, ` +
+        `P(positive) of the ${now.length} reviews, of at most ${data.short} tokens, differs from that ` +
         `without padding by ${mean.toFixed(2)} on average and by up to ` +
-        `${Math.max(...moves).toFixed(2)}; the class of ${count} differs.`;
+        `${Math.max(...moves).toFixed(2)}; the class of ${count} differs.`);
     }
 
     function show() {

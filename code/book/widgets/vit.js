@@ -5,7 +5,7 @@
 const vitFolder = document.currentScript.src.replace(/[^/]*$/, "");
 
 play.define("vit", (root, data) => {
-  const { make, slider, choice, button, said, unique } = play;
+  const { make, slider, choice, button, said, say, wide, unique } = play;
   const { labels, classes, patch, heads, layers } = data;
   const SIDE = 28, side = SIDE / patch, T = side ** 2;
   const range = (n) => [...Array(n).keys()];
@@ -24,8 +24,6 @@ play.define("vit", (root, data) => {
   const percent = (p) => (p > 0.9995 ? "> 99.9%" : p < 0.0005 ? "< 0.1%"
     : `${(100 * p).toFixed(1)}%`);
   const highest = (list) => list.indexOf(Math.max(...list));
-  // A line that stays as it is isn't read aloud again.
-  const say = (line, text) => { if (line.textContent !== text) line.textContent = text; };
 
   // Dark where a pixel is bright, as in the other figures.
   function paint(canvas, pixels) {
@@ -59,6 +57,7 @@ play.define("vit", (root, data) => {
     if (network || start.disabled) return;
     const held = document.activeElement === start;
     start.disabled = true;
+    say(verdict, "Loading the network …");
     const files = ["vit-network.js", "vit-weights.js"].map((file) => new Promise((done, failed) => {
       document.head.append(make("script", { src: vitFolder + file, load: done,
         error: () => failed(new Error(`${vitFolder}${file} could not be loaded.`)) }));
@@ -85,14 +84,15 @@ play.define("vit", (root, data) => {
       return [undefined, `${name} is token ${at}, of ${patch ** 2} pixels.`];
     }
     if (kind === "rollout") {
-      return [result.rollout, `${name} is ${percent(result.rollout[at])} of the representation.`];
+      const fraction = percent(result.rollout[at]);
+      return [result.rollout, `By rollout the fraction of ${name.toLowerCase()} is ${fraction}.`];
     }
     const one = query.input.value === "one", head = part.input.value;
     const queries = range(T).map((k) => (one ? Number(k === at) : 1 / T));
     const some = head === "mean" ? undefined : [head - 1];
     const values = network.taken(result.attention[layer - 1], queries, some);
-    const most = highest(values), who = one ? name : "The mean patch";
-    return [values, `${who} takes most from patch ${most}, ${percent(values[most])}.`];
+    const most = highest(values), who = one ? `${name} takes` : "The patches, on average, take";
+    return [values, `${who} most from patch ${most}, ${percent(values[most])}.`];
   }
 
   function show() {
@@ -143,6 +143,7 @@ play.define("vit", (root, data) => {
   }
 
   function press(event) {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
     const [, down, right] = ways[event.key.replace("Arrow", "")] ?? [];
     const [row, column] = place(at, side);
     const within = (z) => z >= 0 && z < side, { ink } = tools[tool.input.value] ?? {};
@@ -205,7 +206,7 @@ play.define("vit", (root, data) => {
   const bars = classes.map(() => [make("span"), make("i"), make("span", { class: "number" })]);
   const controls = (...parts) => make("div", { class: "play-controls" }, parts);
   root.append(
-    make("div", { class: "play-wide", tabindex: 0, role: "group", "aria-label": "Images" },
+    wide("Images", {},
       make("div", { class: "images", role: "radiogroup", "aria-label": "Image" }, pictures)),
     controls(view.element, depth.element, part.element, query.element),
     make("div", { class: "halves" },

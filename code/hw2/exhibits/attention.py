@@ -1,4 +1,4 @@
-"""The longer figures of chapter 2."""
+"""The longer figures of chapter 2, and its widget."""
 
 from collections.abc import Sequence
 

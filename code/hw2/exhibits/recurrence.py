@@ -1,4 +1,4 @@
-"""The figures of chapter 1."""
+"""The figures of chapter 1, and its widget."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -17,7 +17,7 @@ from hw2.sentiment.reviews import GIVEN, HARD, OWN
 from hw2.sentiment.tokens import pad
 from recorded import Run
 
-# The test reviews of IMDB with the fewest characters, two of either class, and theirs.
+# The test reviews of IMDB with the fewest characters, two of each class, and that class.
 SHORTEST = {
     "Read the book, forget the movie!": 0,
     "What a script, what a story, what a mess!": 0,
@@ -27,7 +27,7 @@ SHORTEST = {
 GROUPS = {
     "of Q4b": OWN + HARD,
     "of Q4a": GIVEN,
-    "the shortest test reviews": tuple(SHORTEST),
+    "the shortest test reviews of each class": tuple(SHORTEST),
 }
 LABELS = READ | SHORTEST
 SHOWN = ("sentiment-finetuned", "sentiment-notebook")  # at first
@@ -38,20 +38,22 @@ def playable_tokens(
     predictors: Mapping[str, Predictor],
     known: Mapping[str, Mapping[str, Occlusion]],
     groups: Mapping[str, tuple[str, ...]] = GROUPS,
+    labels: Mapping[str, int] = LABELS,
 ) -> Markdown:
     """The widget of ``exhibits.sentiment.occlusion``: two models on the same reviews.
 
-    ``known`` has effects, by model and text, that need not be computed again. Raises
-    ``ValueError`` for a text that a model does not read to its end.
+    ``known`` has effects, by model and text, that need not be computed again;
+    ``labels`` has the class of each text. Raises ``ValueError`` for a text that a model
+    does not read to its end, ``KeyError`` for one without a label.
     """
     texts = tuple(chain.from_iterable(groups.values()))
     tokenizer = next(iter(predictors.values())).tokenizer
     reviews = [
-        {"label": LABELS.get(text), "pieces": pieces(tokenizer, text)} for text in texts
+        {"label": labels[text], "pieces": pieces(tokenizer, text)} for text in texts
     ]
-    sizes = iter(range(len(texts)))
+    numbers = iter(range(len(texts)))
     data = {
-        "groups": [[name, [next(sizes) for _ in of]] for name, of in groups.items()],
+        "groups": [[name, [next(numbers) for _ in of]] for name, of in groups.items()],
         "reviews": reviews,
         "models": {
             name: on_tokens(predictor, texts, known.get(name, {}))
