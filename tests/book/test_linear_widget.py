@@ -144,7 +144,7 @@ def test_linear_needs_fewer_from_where_it_is_said(shown: "Page") -> None:
         assert f"T* = {star}" in labels and "T = 12" in labels
     shown.get_by_label("Chart of").select_option("seconds")
     labels = shown.locator("play-linear svg text").all_text_contents()
-    assert f"T* = {crossover(64, 64):.3f} (d = 64)" in labels
+    assert f"T* = {crossover(64, 64):.3f} by operations" in labels
 
 
 def test_formulas_are_those_of_the_chapter(shown: "Page") -> None:

@@ -164,7 +164,7 @@ def test_of_quartos_icons_those_that_are_named_are_left(toy: Path) -> None:
     (toy / "site_libs" / "quarto.js").write_text('show("bi bi-moon")')
     complete(toy)
     left = TTFont(libraries / "bootstrap-icons.woff").getBestCmap()
-    assert left == {0xF101: "moon"}
+    assert list(left) == [0xF101]
 
 
 def test_every_page_of_the_book_is_described(pages: Path) -> None:

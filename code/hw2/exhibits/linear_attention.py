@@ -22,7 +22,7 @@ FORMED = ((r"Q K^\top", "T T"), (r"K^\top V", "d v"))
 Product = tuple[str | tuple[str, str], ...]
 QUADRATIC: Product = ("(", Q, K, ")", V, "=", FORMED[0], V, "=", Y)
 LINEAR: Product = (Q, "(", K, V, ")", "=", Q, FORMED[1], "=", Y)
-# What each order multiplies, m x n by n x p; normalisers are products with a column of 1.
+# What each order multiplies, m x n by n x p. Normalisers have a column of ones.
 PRODUCTS = {
     "quadratic": ("T d T", "T T 1", "T T v"),
     "linear": ("d T v", "d T 1", "T d 1", "T d v"),

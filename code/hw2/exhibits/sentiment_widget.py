@@ -17,7 +17,7 @@ from hw2.sentiment.reviews import GIVEN, HARD, OWN
 from hw2.sentiment.tokens import pad
 from recorded import Run
 
-# The test reviews of IMDB with the fewest characters, two of each class, and that class.
+# The test reviews of IMDB with the fewest characters, two of each class, and it.
 SHORTEST = {
     "Read the book, forget the movie!": 0,
     "What a script, what a story, what a mess!": 0,
