@@ -16,11 +16,10 @@ import os
 import re
 import shutil
 import textwrap
+from importlib.util import find_spec
 from pathlib import Path
 
-import matplotlib
 from bs4 import BeautifulSoup, Tag
-from fontTools import subset
 from PIL import Image, ImageDraw, ImageFont
 
 HERE = Path(__file__).parent
@@ -33,7 +32,7 @@ COMPLETE = '<meta property="og:title"'  # what a page has that is complete
 # What Quarto puts before the title of a chapter, which says its number by itself. The
 # number is hidden on the page; the spaces behind it would still take their place.
 NUMBER = re.compile(r'(<title>|<span class="chapter-number">\w+</span>)(?:\d+)?&nbsp; ')
-LEFT_OUT = "pre, script, nav, summary, .sourceCode, .notebook"
+LEFT_OUT = "script, nav, summary, .notebook"
 
 
 def complete(book: Path, address: str = "") -> None:
@@ -54,9 +53,7 @@ def complete(book: Path, address: str = "") -> None:
     for path in sorted(book.rglob("*.html")):
         name = path.relative_to(book).as_posix()
         text = NUMBER.sub(r"\1", path.read_text())
-        soup = BeautifulSoup(text, "html.parser")
-        for tex in soup.find_all("annotation"):
-            tex.decompose()
+        soup = BeautifulSoup(readable(text), "html.parser")
         if not soup.main:  # Quarto's, which leads to a chapter that was rendered alone
             continue
         if not soup.title or "</head>" not in text:
@@ -73,6 +70,17 @@ def complete(book: Path, address: str = "") -> None:
         shrink(font, book)
     script = f"window.bookWords = {json.dumps(words, ensure_ascii=False)};\n"
     (book / "scripts" / "words.js").write_text(script)
+
+
+def readable(text: str) -> str:
+    """A page without code, and with formulas as words, which is parsed much sooner."""
+
+    def in_words(formula: re.Match[str]) -> str:
+        shown = re.sub(r"<annotation.*?</annotation>", "", formula[0], flags=re.DOTALL)
+        return re.sub(r"<[^>]*>", " ", shown)
+
+    text = re.sub(r"<pre\b.*?</pre>", "", text, flags=re.DOTALL)
+    return re.sub(r"<math\b.*?</math>", in_words, text, flags=re.DOTALL)
 
 
 def head(soup: BeautifulSoup, name: str, title: str, card: str) -> str:
@@ -134,7 +142,9 @@ def sections(soup: BeautifulSoup, name: str, chapter: str) -> list[dict[str, str
 
 def draw_card(title: str, of_book: str, path: Path) -> None:
     """Draws the card of a page: its title above that of the book."""
-    fonts = Path(matplotlib.get_data_path(), "fonts", "ttf")
+    matplotlib = find_spec("matplotlib")  # which is slow to import
+    assert matplotlib and matplotlib.origin
+    fonts = Path(matplotlib.origin).parent / "mpl-data" / "fonts" / "ttf"
     large, small = (
         ImageFont.truetype(fonts / name, size)
         for name, size in (("DejaVuSans-Bold.ttf", 68), ("DejaVuSans.ttf", 36))
@@ -154,6 +164,8 @@ def shrink(font: Path, book: Path) -> None:
     The font would otherwise be half of what the first page loads. Raises
     ``ValueError`` where none of its names is found.
     """
+    from fontTools import subset  # half a second, for Quarto alone
+
     files = [*book.rglob("*.html"), *book.glob("site_libs/**/*.js")]
     named = {
         name

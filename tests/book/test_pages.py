@@ -16,7 +16,7 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from fontTools.ttLib import TTFont
 from PIL import Image
 
-from book.pages import COMPLETE, complete, sections
+from book.pages import COMPLETE, complete
 from browser import SCHEMES, WIDTHS, fits, opened
 from conftest import ROOT, digests, page
 from portable.project import read_project
@@ -34,7 +34,8 @@ TOY = """<html><head><title>2&nbsp; Ties &amp; sums – A book</title></head>
 <p>Question. (3 points) A "network" compares two sums, and says <em>which</em> is larger
 of them, for integers of any size and for sequences of any even length, in one pass,
 with one hidden unit, which is linear, and one output unit, which is a sigmoid.</p>
-<section id="one"><h2>1.1 One</h2><p>First<math><annotation>x</annotation></math>.</p>
+<section id="one"><h2>1.1 One</h2><p>First<math><mi>x</mi>
+<annotation>x_TeX</annotation></math>.</p>
 <section id="two"><h3>Two</h3><p>Second.</p><pre>code</pre></section>
 <p>Third.</p></section></main></body></html>"""
 
@@ -91,17 +92,17 @@ def test_a_page_is_completed_once(toy: Path) -> None:
 
 
 def test_sections_are_told_apart(toy: Path) -> None:
-    found = sections(page(toy / "index.html"), "index.html", "Ties")
+    complete(toy)
+    found = [part for part in words_of(toy) if part["href"].startswith("index")]
     assert [(part["href"], part["title"]) for part in found] == [
         ("index.html", "Ties & sums"),
         ("index.html#one", "1.1 One"),
         ("index.html#two", "Two"),
     ]
-    assert [part["text"].split()[-1] for part in found] == [
-        "sigmoid.",
-        "Third.",
-        "Second.",
-    ]
+    first, second, third = (part["text"] for part in found)
+    assert first.startswith("Ties & sums Short.") and first.endswith("a sigmoid.")
+    # Formulas as they are read, not in TeX, and no code.
+    assert (second, third) == ("1.1 One First x . Third.", "Two Second.")
 
 
 def test_a_page_without_a_head_is_refused(toy: Path) -> None:
