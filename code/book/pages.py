@@ -30,8 +30,9 @@ DESCRIPTION = 200  # characters, about as many as are shown of it
 CARD = (1200, 630)  # pixels, as messengers show it
 COMPLETE = '<meta property="og:title"'  # what a page has that is complete
 # What Quarto puts before the title of a chapter, which says its number by itself. The
-# number is hidden on the page; the spaces behind it would still take their place.
-NUMBER = re.compile(r'(<title>|<span class="chapter-number">\w+</span>)(?:\d+)?&nbsp; ')
+# number is hidden on the page; a space that may not be left out would take its place.
+IN_TITLE = re.compile(r"<title>\d+&nbsp; ")
+IN_HEADING = re.compile(r'(<span class="chapter-number">\w+</span>)&nbsp; ')
 LEFT_OUT = "script, nav, summary, .notebook"
 
 
@@ -52,7 +53,8 @@ def complete(book: Path, address: str = "") -> None:
     words: list[dict[str, str]] = []
     for path in sorted(book.rglob("*.html")):
         name = path.relative_to(book).as_posix()
-        text = NUMBER.sub(r"\1", path.read_text())
+        text = IN_TITLE.sub("<title>", path.read_text())
+        text = IN_HEADING.sub(r"\1 ", text)
         soup = BeautifulSoup(readable(text), "html.parser")
         if not soup.main:  # Quarto's, which leads to a chapter that was rendered alone
             continue
