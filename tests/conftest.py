@@ -20,7 +20,7 @@ from pypdf import PdfReader
 from portable.book import render
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
     from hw2.sentiment import Predictor
     from recorded import Run
@@ -115,6 +115,17 @@ def chromium(pages: Path) -> "Iterator[Browser]":
         pytest.skip("Chromium is not installed")
     with browser.browser() as found:
         yield found
+
+
+@pytest.fixture
+def shown(
+    request: pytest.FixtureRequest, chromium: "Browser", pages: Path
+) -> "Iterator[Page]":
+    """The page of the book that a test file names as PAGE, in the browser."""
+    import browser
+
+    with browser.opened(chromium, pages / request.module.PAGE) as page:
+        yield page
 
 
 def git(folder: Path, *arguments: str | Path) -> str:

@@ -191,7 +191,7 @@ def shrink(font: Path, book: Path) -> None:
 
 
 def _text(tag: Tag | None) -> str:
-    return re.sub(r"\s+", " ", tag.get_text(" ") if tag else "").strip()
+    return " ".join(tag.get_text(" ").split()) if tag else ""
 
 
 if __name__ == "__main__":

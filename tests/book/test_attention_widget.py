@@ -2,7 +2,6 @@
 
 import random
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,12 +24,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 PAGE = "chapters/02-attention.html"
-
-
-@pytest.fixture
-def shown(chromium: "Browser", pages: Path) -> "Iterator[Page]":
-    with opened(chromium, pages / PAGE) as page:
-        yield page
 
 
 def numbers(page: "Page", table: str) -> list[list[float]]:

@@ -3,7 +3,6 @@
 import json
 import random
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,12 +31,6 @@ UNITS: dict[str, float] = {
 }
 UNITS_OF_TIME = {"µs": 1e-6, "ms": 1e-3, "s": 1.0}
 CORNERS = [(1, 1, 1), (1, 256, 256), (2**20, 1, 1), (2**20, 256, 256), (2, 2, 1)]
-
-
-@pytest.fixture
-def shown(chromium: "Browser", pages: Path) -> "Iterator[Page]":
-    with opened(chromium, pages / PAGE) as page:
-        yield page
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +28,6 @@ TOKENS, PADDING = "#fig-sentiment-occlusion", "#fig-sentiment-padding"
 HARMFUL = (
     "A <script>document.title = 'bad'</script> film, `code`\n```\n& <b>&lt;</b> \"é 🎬"
 )
-
-
-@pytest.fixture
-def shown(chromium: "Browser", pages: Path) -> "Iterator[Page]":
-    with opened(chromium, pages / PAGE) as page:
-        yield page
 
 
 @pytest.fixture(scope="module")

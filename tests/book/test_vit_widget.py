@@ -1,7 +1,6 @@
 """The network in the page of problem 4 computes what PyTorch does."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +21,6 @@ if TYPE_CHECKING:
 
 PAGE = "chapters/04-vision-transformer.html"
 FRAME = "await new Promise(requestAnimationFrame);"
-
-
-@pytest.fixture
-def shown(chromium: "Browser", pages: Path) -> "Iterator[Page]":
-    with opened(chromium, pages / PAGE) as page:
-        yield page
 
 
 @pytest.fixture

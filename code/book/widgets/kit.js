@@ -48,6 +48,12 @@ const play = (() => {
     );
   }
 
+  // Words and lines of a drawing.
+  const text = (x, y, words, more = {}) =>
+    make("text", { x, y, "text-anchor": "middle", ...more }, words);
+  const line = (x1, y1, x2, y2, more = {}) =>
+    make("line", { x1, y1, x2, y2, stroke: "var(--faint)", ...more });
+
   // A labelled range. `change` is called with each new number, `show` writes it.
   function slider(label, { min, max, step = 1, value, show = String, change }) {
     const id = unique("range");
@@ -170,6 +176,6 @@ const play = (() => {
     );
   }
 
-  const parts = { make, drawing, slider, choice, button, off, enable, said, say, wide };
+  const parts = { make, drawing, text, line, slider, choice, button, enable, said, say, wide };
   return { ...parts, written, below, above, unique, define };
 })();

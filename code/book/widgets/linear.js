@@ -2,7 +2,7 @@
 "use strict";
 
 play.define("linear", (root, data) => {
-  const { make, drawing, slider, choice, said, say, wide, written, above } = play;
+  const { make, drawing, text, line, slider, choice, said, say, wide, written, above } = play;
   const WIDTH = 640, HEIGHT = 120, SLOT = 46, THIN = 5, BAR = 120;  // of what is drawn
   const LETTERS = { T: "T", d: "d", v: "dᵥ" };
   const VIEWS = {
@@ -43,11 +43,7 @@ play.define("linear", (root, data) => {
   const nearest = () => data.recorded.flatMap((method) => method.tokens)
     .reduce((a, b) => distance(b) < distance(a) ? b : a);
 
-  const text = (x, y, words, more = {}) =>
-    make("text", { x, y, "font-size": 13, "text-anchor": "middle", ...more }, words);
   const GREY = { style: "fill: var(--grey)" }, LEFT = { "text-anchor": "start" };
-  const line = (x1, y1, x2, y2, look = { stroke: "var(--faint)" }) =>
-    make("line", { x1, y1, x2, y2, ...look });
   const path = (d) => make("path", { d, fill: "none", stroke: "currentColor" });
 
   // The matrices: one scale for both orders, so that the higher and the wider one fit.

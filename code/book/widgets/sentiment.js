@@ -2,7 +2,7 @@
 "use strict";
 
 play.define("sentiment", (root, data) => {
-  const { make, drawing, slider, choice, said, say } = play;
+  const { make, drawing, line, slider, choice, said, say } = play;
   const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
   const called = (positive) => (positive ? "positive" : "negative");
   const short = (name) => name.replace("sentiment-", "");
@@ -121,10 +121,6 @@ play.define("sentiment", (root, data) => {
     const chart = panel("chart"), keys = panel("keys"), verdict = said();
 
     const Y = (p) => bottom - (bottom - top) * p;
-    const label = (x, y, content, more = {}) =>
-      make("text", { x, y, "font-size": 12, "text-anchor": "middle", ...more }, content);
-    const line = (x1, y1, x2, y2, more = {}) =>
-      make("line", { x1, y1, x2, y2, stroke: "var(--faint)", ...more });
     const key = (name, content) => make("span", { class: "key" },
       make("span", { class: `sign ${name}`, "aria-hidden": "true" }), content);
 
@@ -138,10 +134,10 @@ play.define("sentiment", (root, data) => {
     function axes(X, ticks, across, upwards) {
       const end = X(ticks.at(-1)), middle = (top + bottom) / 2;
       return [[0, 0.5, 1].map((p) => [line(left, Y(p), end, Y(p)),
-        label(left - 6, Y(p) + 4, p, { "text-anchor": "end" })]),
-      ticks.map((value) => label(X(value), bottom + 15, value)),
-      label((left + end) / 2, H - 6, across),
-      label(9, middle, upwards, { transform: `rotate(-90 9 ${middle})` })];
+        play.text(left - 6, Y(p) + 4, p, { "text-anchor": "end" })]),
+      ticks.map((value) => play.text(X(value), bottom + 15, value)),
+      play.text((left + end) / 2, H - 6, across),
+      play.text(9, middle, upwards, { transform: `rotate(-90 9 ${middle})` })];
     }
 
     function given(k) {
@@ -188,8 +184,8 @@ play.define("sentiment", (root, data) => {
       keys.replaceChildren(key("one", "same class as without padding"),
         key("two triangle", "another class"), key("dashes", "no change, as with padding masked"));
       say(verdict, `With ${parts[k]} of the padding that is missing to ${data.limit} tokens, ` +
-        `P(positive) of the ${now.length} reviews, of at most ${data.short} tokens, differs from that ` +
-        `without padding by ${mean.toFixed(2)} on average and by up to ` +
+        `P(positive) of the ${now.length} reviews, of at most ${data.short} tokens, differs ` +
+        `from that without padding by ${mean.toFixed(2)} on average and by up to ` +
         `${Math.max(...moves).toFixed(2)}; the class of ${count} differs.`);
     }
 
