@@ -1,5 +1,6 @@
 # make report      renders the book to _book/; FRESH=1 executes all chapters again
-# make test        checks the code and runs every test
+# make test        checks the code and runs every test but the slow ones
+# make test-faults runs the tests of damage and distress, the slow ones too
 # make submission  writes the files to hand in to submission/, or lists what is not ready
 # make record      makes the recorded runs that are stale or missing; RUN=name for one
 # make reproduce   makes the recorded runs again and compares; RUN=name for one
@@ -10,6 +11,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
 LATEX_COMMANDS := lualatex latexmk kpsewhich
 LATEX_FILES := scrreprt.cls tcolorbox.sty fvextra.sty unicode-math.sty amsthm.sty \
@@ -21,7 +23,7 @@ DEBIAN_PACKAGES := latexmk lmodern texlive-luatex texlive-latex-recommended \
 
 BROWSERS := chromium chromium-browser google-chrome
 
-.PHONY: report test submission record reproduce latex chromium clean
+.PHONY: report test test-faults submission record reproduce latex chromium clean
 
 report: .venv/ready
 	@$(BIN)/python -m portable $(if $(FRESH),--fresh)
@@ -31,6 +33,9 @@ test: .venv/ready chromium
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+test-faults: .venv/ready chromium
+	$(BIN)/pytest -m fault --faults records/faults.json
 
 submission: .venv/ready
 	@$(BIN)/python -m book.submission
@@ -45,12 +50,13 @@ endif
 record reproduce: .venv/ready
 	@$(BIN)/python -m hw2 $@ $(RUN)
 
-.venv/ready: pyproject.toml constraints.txt | latex
+.venv/ready: pyproject.toml requirements.txt | latex
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' || \
 	  { echo "Python 3.11 or 3.12 is needed; $(PYTHON) is another one. Say make PYTHON=..."; exit 1; }
 	@echo "Installing the Python packages into .venv: a few minutes, 6 GB"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@$(PIP) --require-hashes --requirement requirements.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 latex:

@@ -22,7 +22,7 @@ from portable.project import read_project
 
 NOTEBOOKS = ("04-vision-transformer.ipynb", "05-sentiment.ipynb")
 # What a prediction needs, and an installation; each where the commit has it.
-ZIPPED = ("code", "records", "pyproject.toml", "constraints.txt", "README.md")
+ZIPPED = ("code", "records", "pyproject.toml", "requirements.txt", "README.md")
 
 Finding = tuple[str, list[str]]  # what was checked, and what is not ready
 

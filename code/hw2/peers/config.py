@@ -8,7 +8,7 @@ from torch import Tensor
 from hw2.data import MissingData
 
 PACKAGES = ("vit-pytorch", "timm", "linear-attention-transformer")
-INSTALL = "pip install --constraint constraints.txt --editable '.[bench]'"
+INSTALL = "pip install --require-hashes --requirement requirements-bench.txt"
 NETWORKS = ("hw2", "vit-pytorch", "timm")
 WAYS = ("eager", "compiled", "compiled, 16 bits")
 ATTENTIONS = ("products", "linear", "mapped", "public", "causal", "masked")
