@@ -33,6 +33,18 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 ROOT = Path(__file__).parents[1]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--faults", type=Path, help="where what was provoked is written")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    import faults
+
+    target = config.getoption("--faults")
+    if target and not hasattr(config, "workerinput"):  # which one test process has
+        config.pluginmanager.register(faults.Recorder(ROOT / "tests", target))
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Side by side run files, or folders whose files share what takes long to make."""
     from xdist.scheduler import LoadScopeScheduling

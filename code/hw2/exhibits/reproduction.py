@@ -1,8 +1,11 @@
 """The tables of the appendix: the records, what they rest on, data, and versions."""
 
+import json
 import platform
 from collections.abc import Iterable
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import torch
 from IPython.display import Markdown
@@ -12,6 +15,7 @@ from hw2.figures import listed, seeds, table
 from recorded import Run
 
 READS = {"FASHION_MNIST": "FashionMNIST", "IMDB": "IMDB", "MINILM": "MiniLM"}
+SENTENCES = ("provoked", "result", "kept")  # of a fault
 PACKAGES = ("torch", "torchvision", "transformers", "datasets", "sympy", "matplotlib")
 
 
@@ -64,6 +68,27 @@ def digests() -> Markdown:
         for name, digest in found.items()
     ]
     return table(["content", "SHA-256"], rows, "ll")
+
+
+def provoked(path: Path) -> dict[str, Any]:
+    """What ``make test-faults`` wrote: the faults, and where and when they were."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def cases(fault: dict[str, Any]) -> int:
+    """How often a fault was provoked; all tests of it passed, or none is written."""
+    return sum(test["cases"] for test in fault["tests"].values())
+
+
+def faults(found: dict[str, Any]) -> Markdown:
+    """A row for each fault, whose sentences are Markdown."""
+    header = ["Kind", "How it was provoked", "What happens", "What is kept", "Passed"]
+    rows = [
+        [fault["kind"], *(fault[key] for key in SENTENCES), cases(fault)]
+        for fault in found["faults"]
+    ]
+    return table(header, rows, "llllr", [11, 30, 30, 22, 7])
 
 
 def versions() -> Markdown:

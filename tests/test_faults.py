@@ -1,0 +1,106 @@
+"""The table of what was provoked: it says what the tests say, and all of it passed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+from faults import Recorder, declared, table
+
+RECORD = ROOT / "records" / "faults.json"
+MARKED = """\
+import pytest
+
+{decorator}
+def test_it():
+    assert True
+"""
+FAULT = """\
+@pytest.mark.fault(
+    "disk",
+    provoked="The disk is full.",
+    result="A line says so.",
+    kept="All.",
+)"""
+
+
+def folder(tmp_path: Path, decorator: str = FAULT) -> Path:
+    """A folder of tests with one that provokes a fault."""
+    (tmp_path / "inner").mkdir()
+    text = MARKED.format(decorator=decorator)
+    (tmp_path / "inner" / "test_a.py").write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def test_the_record_is_of_the_tests_as_they_are() -> None:
+    """``make test-faults`` makes it again."""
+    found = declared(ROOT / "tests")
+    recorded = json.loads(RECORD.read_text(encoding="utf-8"))
+    cases = {
+        place: test["cases"]
+        for row in recorded["faults"]
+        for place, test in row["tests"].items()
+    }
+    assert cases.keys() == {test.place for test in found}
+    assert min(cases.values()) > 0
+    assert recorded["faults"] == table(found, cases, 0)["faults"]
+
+
+def test_what_is_declared_is_read(tmp_path: Path) -> None:
+    (found,) = declared(folder(tmp_path))
+    assert found.place == "inner/test_a.py::test_it"
+    assert found.fault == ("disk", "The disk is full.", "A line says so.", "All.")
+    one = tmp_path / "inner" / "test_a.py"
+    one.write_text(one.read_text().replace("True", "1"))
+    assert declared(tmp_path)[0].digest != found.digest
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"disk"', '"fire"'),
+        ('"disk",', ""),
+        ('kept="All.",', ""),
+        ("All.", "All"),
+        ("kept=", "left="),
+    ],
+)
+def test_another_declaration_is_refused(tmp_path: Path, old: str, new: str) -> None:
+    assert old in FAULT
+    with pytest.raises(ValueError, match=r"inner/test_a\.py::test_it: its fault is"):
+        declared(folder(tmp_path, FAULT.replace(old, new)))
+
+
+def report(outcome: str, case: str = "", when: str = "call") -> pytest.TestReport:
+    node = f"tests/inner/test_a.py::test_it{case}"
+    return pytest.TestReport(node, ("", None, ""), {}, outcome, None, when)  # type: ignore[arg-type]
+
+
+class Lines(list[str]):
+    def write_line(self, line: str) -> None:
+        self.append(line)
+
+
+def test_what_passed_is_written(tmp_path: Path) -> None:
+    target, lines = tmp_path / "faults.json", Lines()
+    recorder = Recorder(folder(tmp_path), target)
+    for case in ("[1]", "[2]"):
+        for when in ("setup", "call", "teardown"):
+            recorder.pytest_runtest_logreport(report("passed", case, when))
+    recorder.pytest_terminal_summary(lines)
+    (row,) = json.loads(target.read_text(encoding="utf-8"))["faults"]
+    assert row["provoked"] == "The disk is full."
+    assert row["tests"]["inner/test_a.py::test_it"]["cases"] == 2
+    assert lines == [f"1 faults: {target}"]
+
+
+@pytest.mark.parametrize("outcome", ["failed", "skipped", "missing"])
+def test_what_did_not_pass_is_not_written(tmp_path: Path, outcome: str) -> None:
+    target, lines = tmp_path / "faults.json", Lines()
+    recorder = Recorder(folder(tmp_path), target)
+    if outcome != "missing":
+        recorder.pytest_runtest_logreport(report("passed", "[1]"))
+        recorder.pytest_runtest_logreport(report(outcome, "[2]"))
+    recorder.pytest_terminal_summary(lines)
+    assert not target.exists() and "inner/test_a.py::test_it" in lines[1]
