@@ -199,8 +199,14 @@ def test_a_package_without_a_checksum_is_refused(tmp_path: Path) -> None:
 def installed(folder: Path) -> subprocess.CompletedProcess[str]:
     """What pip says that would install what a folder requires, from there alone."""
     command = [sys.executable, "-m", "pip", "install", "--isolated", "--dry-run"]
-    alone = ["--no-deps", "--ignore-installed", "--no-index", "--find-links", folder]
-    verified = ["--require-hashes", "--requirement", folder / "requirements.txt"]
+    alone = [
+        "--no-deps",
+        "--ignore-installed",
+        "--no-index",
+        "--find-links",
+        str(folder),
+    ]
+    verified = ["--require-hashes", "--requirement", str(folder / "requirements.txt")]
     return subprocess.run([*command, *alone, *verified], capture_output=True, text=True)
 
 
