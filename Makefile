@@ -89,4 +89,4 @@ chromium:
 	echo "Chromium is missing, so the tests in a browser are skipped."
 
 clean:
-	rm -rf _book _draft _freeze .portable submission .submission-* records/.[a-z]* .quarto .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/screenshots
+	rm -rf _book ._book-* _draft _freeze .portable submission .submission-* records/.[a-z]* .quarto .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/screenshots

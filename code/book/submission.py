@@ -18,6 +18,7 @@ from pypdf import PdfReader
 
 from book import checks, variables
 from portable.date import fix_date
+from portable.folder import replace
 from portable.project import read_project
 
 NOTEBOOKS = ("04-vision-transformer.ipynb", "05-sentiment.ipynb")
@@ -47,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
             print("Not ready, and so nothing is written:", file=sys.stderr)
             print("\n".join(f"- {fault}" for fault in faults), file=sys.stderr)
             return 1
-        put(out, root / "submission")
+        replace(out, root / "submission")
     print("\nTo upload, from submission/:")
     for path in sorted((root / "submission").iterdir()):
         print(f"  {path.name:28} {path.stat().st_size / 1e6:6.2f} MB")
@@ -126,21 +127,6 @@ def write_pages(pages: dict[str, list[int]], out: Path) -> None:
         for name, (first, last) in ordered.items()
     ]
     (out / "pages.txt").write_text("\n".join(["question  pages", *rows]) + "\n")
-
-
-def put(new: Path, target: Path) -> None:
-    """Puts a copy of the folder ``new`` in the place of ``target``, in one step."""
-    with tempfile.TemporaryDirectory(prefix=".submission-", dir=target.parent) as near:
-        draft, old = Path(near, "new"), Path(near, "old")
-        shutil.copytree(new, draft)
-        if target.exists():
-            target.rename(old)
-        try:
-            draft.rename(target)
-        except OSError:
-            if old.exists():
-                old.rename(target)
-            raise
 
 
 def render(copy: Path, *options: str) -> list[str]:

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from portable.assemble import assemble, unmarked
 from portable.chapter import read_chapter
 from portable.date import fix_date
 from portable.executed import executed
+from portable.folder import replace, restore
 from portable.html import write_html
 from portable.notebook import Chapter, write_notebooks
 from portable.pandoc import PandocError, pandoc
@@ -45,6 +45,7 @@ def render(
     project = read_project(root)
     fix_date(root)
     output = output or project.output
+    restore(output)
     if set(formats) != {"notebooks"}:
         with measured("scripts"):
             _run(project, "pre-render", output)
@@ -68,11 +69,11 @@ def render(
         except PandocError as error:
             raise RenderError(_located(error.complaints, project)) from None
         if set(formats) == {"notebooks"}:
-            _replace(out / "notebooks", output / "notebooks")
+            replace(out / "notebooks", output / "notebooks")
         else:
             with measured("scripts"):
                 _run(project, "post-render", out)
-            _replace(out, output)
+            replace(out, output)
     return project
 
 
@@ -142,19 +143,6 @@ def _run(project: Project, kind: str, out: Path) -> None:
         )
         if done.returncode:
             raise RenderError(f"{kind}: {script} failed\n{done.stderr.strip()}")
-
-
-def _replace(new: Path, target: Path) -> None:
-    """Puts the folder ``new`` in the place of ``target``."""
-    draft = target.with_name(f".{target.name}-new")
-    old = target.with_name(f".{target.name}-old")
-    for path in (draft, old):
-        shutil.rmtree(path, ignore_errors=True)
-    shutil.copytree(new, draft)
-    if target.exists():
-        target.rename(old)
-    draft.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _located(complaints: list[str], project: Project) -> str:

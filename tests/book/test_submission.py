@@ -345,28 +345,6 @@ def test_what_is_wrong_with_the_book_is_listed(
     ]
 
 
-def test_an_old_submission_stays_where_a_new_one_cannot_be_put(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write(tmp_path / "submission/old", "")
-    write(tmp_path / "made/new", "")
-    rename = Path.rename
-
-    def refused(path: Path, target: Path) -> Path:
-        if path.name == "new":
-            raise OSError("no space left")
-        return rename(path, target)
-
-    monkeypatch.setattr(Path, "rename", refused)
-    with pytest.raises(OSError, match="no space left"):
-        submission.put(tmp_path / "made", tmp_path / "submission")
-    assert [p.name for p in (tmp_path / "submission").iterdir()] == ["old"]
-    monkeypatch.undo()
-    submission.put(tmp_path / "made", tmp_path / "submission")
-    assert [p.name for p in (tmp_path / "submission").iterdir()] == ["new"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["made", "submission"]
-
-
 # The checks
 
 
