@@ -5,7 +5,11 @@ chapters, even those that were kept in their present state, and sets the PDF ane
 """
 
 import argparse
+import errno
+import os
+import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -20,12 +24,12 @@ def main() -> int:
     parser.add_argument("--renderer", choices=["quarto", "portable"])
     parser.add_argument("--fresh", action="store_true")
     arguments = parser.parse_args()
+    root = arguments.folder.resolve()
     try:
-        root = arguments.folder.resolve()
         check_python(root)
         render_book(root, arguments.renderer, arguments.fresh)
-    except RenderError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (RenderError, OSError) as error:
+        print(f"error: {_said(error, root)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
@@ -65,6 +69,18 @@ def render_book(root: Path, wanted: str | None, fresh: bool = False) -> None:
     notebooks = list((project.output / "notebooks").glob("*.ipynb"))
     print(f"{output / 'notebooks'}  {len(notebooks)} notebooks")
     print(f"rendered with {renderer} in {seconds:.0f} s ({profile()})")
+
+
+def _said(error: Exception, root: Path) -> str:
+    """What an error says; where a disk is full, also how much each has left."""
+    text = str(error)
+    if isinstance(error, shutil.Error):  # of many files
+        text = str(error.args[0][0][-1])
+    if os.strerror(errno.ENOSPC) in text or os.strerror(errno.EDQUOT) in text:
+        for folder in (tempfile.gettempdir(), root):
+            free = shutil.disk_usage(folder).free / 1e6
+            text += f"; {folder} has {free:.1f} MB left"
+    return text
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import ast
 import asyncio
 import atexit
 import json
+import os
 import re
 import signal
 import sys
@@ -19,6 +20,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 from traitlets.config import Config
+from zmq import ZMQError
 
 from portable import RenderError
 from portable.chapter import INLINE, Piece, expressions
@@ -72,12 +74,18 @@ async def execute(root: Path, source: str, pieces: list[Piece]) -> Executed:
     executed = [piece for piece in pieces if expressions(piece)]
     if not executed:
         return Executed([], {"files": [], "folders": []})
-    with tempfile.TemporaryDirectory(prefix="kernel-") as sockets:
-        return await _executed(root, source, executed, Path(sockets))
+    # The name of a socket may have some hundred characters.
+    place = None if len(tempfile.gettempdir()) < 60 else "/tmp"
+    with tempfile.TemporaryDirectory(prefix="kernel-", dir=place) as own:
+        try:
+            return await _executed(root, source, executed, Path(own))
+        except (CellExecutionError, RuntimeError, ZMQError) as error:
+            why = _plain(str(error)).strip().splitlines()[-1]
+            raise RenderError(f"{source}: its kernel can't be used: {why}") from None
 
 
 async def _executed(
-    root: Path, source: str, pieces: list[Piece], sockets: Path
+    root: Path, source: str, pieces: list[Piece], own: Path
 ) -> Executed:
     client = _Client(
         nbformat.v4.new_notebook(),
@@ -87,10 +95,16 @@ async def _executed(
         shutdown_kernel="immediate",  # it has nothing to save, and exits slowly
         resources={"metadata": {"path": str(root)}},
         # Two kernels that begin at once might take the same port of the machine.
-        config=Config(KernelManager={"transport": "ipc", "ip": str(sockets / "to")}),
+        config=Config(
+            KernelManager={
+                "transport": "ipc",
+                "ip": str(own / "to"),
+                "connection_file": str(own / "connection.json"),
+            }
+        ),
     )
     results: list[Result] = []
-    async with _kernel(client):
+    async with _kernel(client, own):
         await _run(client, SETUP.format(reads=str(READS), root=str(root)))
         for piece in pieces:
             where = f"{source}:{piece.line}"
@@ -144,14 +158,21 @@ def notebook(pieces: list[Piece], results: list[Result]) -> NotebookNode:
 
 
 @asynccontextmanager
-async def _kernel(client: NotebookClient) -> AsyncIterator[None]:
-    """A kernel for a client.
+async def _kernel(client: NotebookClient, own: Path) -> AsyncIterator[None]:
+    """A kernel for a client, with a folder of its own.
 
+    What a user has IPython and Matplotlib do at their start would change what the
+    cells show, and is left out.
     The client would take signals as the end of its own kernel, and go on; without that
     they are the end of all, and Python shuts down the kernels.
     """
     try:
-        async with client.async_setup_kernel():
+        env = os.environ | {
+            "IPYTHONDIR": str(own / "ipython"),
+            "MATPLOTLIBRC": os.devnull,
+            "PYTHONSTARTUP": "",
+        }
+        async with client.async_setup_kernel(env=env):
             for number in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().remove_signal_handler(number)
             yield

@@ -51,7 +51,7 @@ async def _all(root: Path, chapters: Chapters, fresh: bool) -> list[Executed]:
                 found.append(of)
     except ExceptionGroup as group_of:
         for error in group_of.exceptions:
-            if isinstance(error, RenderError):
+            if isinstance(error, RenderError | OSError):
                 raise error from None
         raise
     return found

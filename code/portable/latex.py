@@ -1,6 +1,7 @@
 """Sets a LaTeX document, as often as needed, and not at all where that was done."""
 
 import base64
+import errno
 import os
 import re
 import shutil
@@ -15,6 +16,28 @@ from recorded.provenance import digest
 ENGINES = {"lualatex": "-lualatex", "xelatex": "-xelatex"}
 # What LaTeX leaves for its next pass, and latexmk to see whether it needs one.
 LEFT = (".aux", ".toc", ".out", ".fls", ".fdb_latexmk", ".log")
+
+LACKING = re.compile(r"^! LaTeX Error: File `([\w.-]+)' not found", re.MULTILINE)
+# Of what the documents of this renderer need: Debian's packages with what is in each,
+# and the names in TeX Live of what is called otherwise there.
+DEBIAN = {
+    "lmodern": "lmodern",
+    "texlive-latex-base": "amsmath amsthm bookmark calc geometry hyperref longtable",
+    "texlive-latex-recommended": "booktabs caption etoolbox fancyvrb fontspec "
+    "footnotehyper microtype scrlayer-scrpage scrreprt unicode-math xcolor",
+    "texlive-latex-extra": "accsupp framed fvextra needspace tcolorbox upquote xurl",
+    "texlive-luatex": "lualatex-math selnolig",
+    "texlive-pictures": "tikz",
+}
+TEX_LIVE = {
+    "amsthm": "amscls",
+    "calc": "tools",
+    "lmodern": "lm",
+    "longtable": "tools",
+    "scrlayer-scrpage": "koma-script",
+    "scrreprt": "koma-script",
+    "tikz": "pgf",
+}
 
 
 def typeset(root: Path, folder: Path, name: str, engine: str, fresh: bool) -> bytes:
@@ -72,15 +95,34 @@ def _run(folder: Path, name: str, engine: str) -> None:
         raise RenderError("latexmk is not installed; it comes with TeX Live")
     command = ["latexmk", ENGINES[engine], "-interaction=nonstopmode", "-halt-on-error"]
     done = subprocess.run(
-        [*command, f"{name}.tex"], cwd=folder, capture_output=True, text=True
+        [*command, f"{name}.tex"],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
     )
+    # LaTeX does not notice where it can't write what it leaves for its next pass.
+    full = os.strerror(errno.ENOSPC)
+    if full in done.stdout or not shutil.disk_usage(folder).free:
+        raise RenderError(f"LaTeX: {full}: {folder}")
     log = folder / f"{name}.log"
     text = _read(log) if log.exists() else done.stdout
     problems = re.findall(r"^! .*", text, re.MULTILINE)
     problems += re.findall(r"^Missing character: .*", text, re.MULTILINE)
     problems += re.findall(r"^LaTeX Warning: .*undefined.*", text, re.MULTILINE)
+    problems += [_remedy(file) for file in LACKING.findall(text)]
     if done.returncode or problems:
         raise RenderError(f"LaTeX: {'; '.join(problems) or done.stdout[-500:]}")
+
+
+def _remedy(file: str) -> str:
+    """How to get a file that LaTeX lacks."""
+    stem = Path(file).stem
+    found = [package for package, has in DEBIAN.items() if stem in has.split()]
+    if not found:
+        return f"tlmgr search --global --file /{file} says which package has it"
+    tex_live = TEX_LIVE.get(stem, stem)
+    return f"it is in {found[0]} of Debian, and {tex_live} of TeX Live (tlmgr install)"
 
 
 def _read(path: Path) -> str:

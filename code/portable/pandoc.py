@@ -1,6 +1,7 @@
 """Calls pandoc, and takes its warnings for errors; reads its JSON."""
 
 import json
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ def pandoc(
             capture_output=True,
             text=True,
             cwd=folder,
+            env=os.environ | {"LC_ALL": "C.UTF-8"},  # in which it reads its arguments
         )
     complaints = [line for line in done.stderr.splitlines() if line.strip()]
     if done.returncode or complaints:

@@ -12,9 +12,12 @@ from portable.date import fix_date
 
 OLDEST = (1, 5)
 
-# Quarto only warns of these; here they end the rendering.
+# Quarto only warns of these, and makes a book in which something is missing or wrong;
+# here they end the rendering. Of what else it warns the book is whole.
 COMPLAINTS = re.compile(
-    r"Unable to resolve crossref|[Cc]itation \S+ not found|WARN(ING)?\b"
+    r"Unable to resolve|[Cc]itation \S+ not found|Could not (fetch|find)|Shortcode "
+    r"|Unknown (var|meta|brand)|[Mm]issing character|Duplicate (identifier|note|link)"
+    r"|[Ii]nvalid|Malformed|likely going to be incorrect"
 )
 
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
@@ -27,10 +30,13 @@ def find_quarto() -> str | None:
     """
     if not shutil.which("quarto"):
         return None
-    done = subprocess.run(["quarto", "--version"], capture_output=True, text=True)
-    version = done.stdout.strip()
+    try:
+        done = subprocess.run(["quarto", "--version"], capture_output=True, text=True)
+        version = "" if done.returncode else done.stdout.strip()
+    except OSError:
+        version = ""
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-    if done.returncode or numbers < OLDEST:
+    if numbers < OLDEST:
         raise RenderError(
             f"quarto is {version or 'broken'}, expected {'.'.join(map(str, OLDEST))} "
             "or newer; update it, or take it off the PATH to render without it"
@@ -43,7 +49,7 @@ def render_with_quarto(root: Path, fresh: bool = False) -> None:
 
     ``fresh`` is handed to the book's scripts, in ``PORTABLE_FRESH``.
 
-    Raises ``RenderError`` where it fails or warns.
+    Raises ``RenderError`` where it fails, or warns of what the book lacks.
     """
     fix_date(root)
     complaints = []
