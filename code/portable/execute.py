@@ -6,7 +6,6 @@ import atexit
 import json
 import os
 import re
-import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -80,6 +79,7 @@ async def execute(root: Path, source: str, pieces: list[Piece]) -> Executed:
         try:
             return await _executed(root, source, executed, Path(own))
         except (CellExecutionError, RuntimeError, ZMQError) as error:
+            _end_if_cancelled()
             why = _plain(str(error)).strip().splitlines()[-1]
             raise RenderError(f"{source}: its kernel can't be used: {why}") from None
 
@@ -128,9 +128,7 @@ async def _executed(
                     f"{_plain(error.traceback)}"
                 ) from None
             except DeadKernelError:
-                task = asyncio.current_task()
-                if task and task.cancelling():  # which the client takes for this
-                    raise asyncio.CancelledError from None
+                _end_if_cancelled()
                 raise RenderError(
                     f"{where}: the kernel died in cell {piece.name}"
                 ) from None
@@ -157,27 +155,32 @@ def notebook(pieces: list[Piece], results: list[Result]) -> NotebookNode:
     return made
 
 
+def _end_if_cancelled() -> None:
+    """Where this task is cancelled, the client takes that for the kernel's death."""
+    task = asyncio.current_task()
+    if task and task.cancelling():
+        raise asyncio.CancelledError from None
+
+
 @asynccontextmanager
 async def _kernel(client: NotebookClient, own: Path) -> AsyncIterator[None]:
     """A kernel for a client, with a folder of its own.
 
     What a user has IPython and Matplotlib do at their start would change what the
     cells show, and is left out.
-    The client would take signals as the end of its own kernel, and go on; without that
-    they are the end of all, and Python shuts down the kernels.
     """
+    env = os.environ | {
+        "IPYTHONDIR": str(own / "ipython"),
+        "MATPLOTLIBRC": os.devnull,
+        "PYTHONSTARTUP": "",
+    }
     try:
-        env = os.environ | {
-            "IPYTHONDIR": str(own / "ipython"),
-            "MATPLOTLIBRC": os.devnull,
-            "PYTHONSTARTUP": "",
-        }
         async with client.async_setup_kernel(env=env):
-            for number in (signal.SIGINT, signal.SIGTERM):
-                asyncio.get_running_loop().remove_signal_handler(number)
             yield
     finally:
         atexit.unregister(client._cleanup_kernel)  # it would complain of what is done
+        if client.km and client.km.has_kernel:  # stopped before it was set up
+            await client._async_cleanup_kernel()
 
 
 def _merged(outputs: list[NotebookNode]) -> list[NotebookNode]:

@@ -3,7 +3,9 @@
 import asyncio
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from nbformat import NotebookNode
 
@@ -21,7 +23,8 @@ def executed(root: Path, chapters: Chapters, fresh: bool = False) -> list[Notebo
     ``fresh`` says so. The others are, as many at once as there are cores, and are kept.
     Raises ``RenderError`` where a cell fails.
     """
-    found = asyncio.run(_all(root, chapters, fresh))
+    with asyncio.Runner(loop_factory=_Loop) as runner:
+        found = runner.run(_all(root, chapters, fresh))
     return [
         notebook(pieces, of.results)
         for pieces, of in zip(chapters.values(), found, strict=True)
@@ -33,6 +36,18 @@ def kept(root: Path, source: str, pieces: list[Piece]) -> NotebookNode | None:
     key, _ = _key(root, pieces)
     of = _kept(root, source, key) if key else None
     return notebook(pieces, of.results) if of else None
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """Leaves Ctrl-C to ``asyncio``, which stops all that runs.
+
+    The client of a kernel would take it as the end of that kernel alone.
+    """
+
+    def add_signal_handler(
+        self, sig: int, callback: Callable[..., object], *args: Any
+    ) -> None:
+        raise RuntimeError("as outside of the main thread")  # which the client expects
 
 
 async def _all(root: Path, chapters: Chapters, fresh: bool) -> list[Executed]:
