@@ -12,6 +12,11 @@ A run without a record, or with a stale one, is made only where that is asked fo
 (``home.may_train``); elsewhere it is an error. A run that is stopped, by whatever, goes
 on from its last checkpoint when it is asked for again on the same machine with the same
 libraries.
+
+A record is read as data, and nothing in it is run: ``run.json`` is JSON, and of the
+tensors' files a program reads sizes and numbers. Who edits a file and its sum as well
+is found out by the scores, which follow from the predictions; of the metrics and the
+weights it is the version control that knows what they were.
 """
 
 import datetime
@@ -22,6 +27,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,6 +53,33 @@ if TYPE_CHECKING:
 
 Metrics = dict[str, Any]
 Tensors = dict[str, "torch.Tensor"]
+
+
+SUMS = "SHA256SUMS"
+FILES = ("run.json", "predictions.safetensors")  # which every record has
+WEIGHTS = "weights.safetensors"
+# What run.json has, and how each is called where it is something else.
+NUMBER = (int, float), "a number"
+TEXT = (str,), "a text"
+OBJECT = (dict,), "an object"
+Fields = dict[str, tuple[tuple[type, ...], str]]
+ABOUT: Fields = {
+    "key": TEXT,
+    "fingerprint": OBJECT,
+    "hardware": TEXT,
+    "versions": OBJECT,
+    "date": TEXT,
+    "seconds": NUMBER,
+    "scores": OBJECT,
+    "metrics": OBJECT,
+}
+FINGERPRINT: Fields = {
+    "function": TEXT,
+    "config": OBJECT,
+    "data": OBJECT,
+    "code": OBJECT,
+}
+SCORE: Fields = {"value": NUMBER, "tolerance": NUMBER}
 
 
 class Score(NamedTuple):
@@ -173,16 +206,24 @@ def recorded_run(
 
     Raises ``TamperedRecord`` where the record is not as it was written.
     """
-    if not folder.exists():
+    if not os.path.lexists(folder):  # a link that leads nowhere is a damaged record
         return None, ["it is not recorded"]
     recorded = read(folder)
     changes = differences(recorded.fingerprint, now)
     if changes:
         return None, changes
-    scores = _scores(experiment, recorded.predictions)
+    try:
+        scores = _scores(experiment, recorded.predictions)
+    except MemoryError:
+        raise
+    except Exception as error:  # the code is that which wrote it: other tensors
+        why = f"{type(error).__name__}: {error}"
+        raise _tampered(folder, f"{FILES[1]} gives no scores, {_line(why)}") from error
     if scores.keys() != recorded.scores.keys():
         raise _tampered(
-            folder, f"its scores are {sorted(recorded.scores)}, not {sorted(scores)}"
+            folder,
+            f"the scores in {FILES[0]} are {sorted(recorded.scores)}, not "
+            f"{sorted(scores)}",
         )
     for name, score in scores.items():
         written = recorded.scores[name]
@@ -191,7 +232,8 @@ def recorded_run(
             for pair in zip(written, score, strict=True)
         ):
             raise _tampered(
-                folder, f"{name} is {written}, and {score} by its predictions"
+                folder,
+                f"in {FILES[0]} {name} is {written}, and {score} by {FILES[1]}",
             )
     return recorded, []
 
@@ -267,35 +309,96 @@ def read(folder: Path) -> Run:
     """
     from safetensors.torch import load, save
 
-    files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-    sums = files.pop("SHA256SUMS", b"").decode(errors="replace").splitlines()
+    files = _contents(folder)
+    for name in (SUMS, *FILES):
+        if name not in files:
+            raise _tampered(folder, f"{name} is missing")
+    sums = files.pop(SUMS).decode(errors="replace").splitlines()
     digests = {name: digest for digest, _, name in (s.partition("  ") for s in sums)}
-    if digests.keys() != files.keys() or "run.json" not in files:
-        raise _tampered(
-            folder, f"it has {sorted(files)} and SHA256SUMS of {sorted(digests)}"
-        )
-    for name, content in files.items():
-        if _sha256(content) != digests[name]:
+    for name in sorted(files.keys() | digests):
+        if name not in files:
+            raise _tampered(folder, f"{SUMS} has {name!r:.60}, which is not there")
+        if name not in digests:
+            raise _tampered(folder, f"{name!r} is not in {SUMS}")
+        if name not in (*FILES, WEIGHTS):
+            raise _tampered(folder, f"{name!r} is no file of a record")
+        if _sha256(files[name]) != digests[name]:
             raise _tampered(folder, f"{name} has another SHA-256")
+    name = FILES[0]
     try:
-        about = json.loads(files["run.json"])
+        about = _about(files[name])
         recorded = Fingerprint(**about.pop("fingerprint"))
-        scores = about.pop("scores").items()
-        key = about.pop("key")
-        run = Run(
-            name=folder.name,
-            fingerprint=recorded,
-            scores={name: Score(**score) for name, score in scores},
-            predictions=load(files["predictions.safetensors"]),
-            weights=load(files.get("weights.safetensors", save({}))),
-            digests=digests,
-            **about,
+        if about.pop("key") != recorded.key:
+            raise ValueError("the key is not that of its fingerprint")
+        tensors = {}
+        for name in (FILES[1], WEIGHTS):
+            tensors[name] = load(files.get(name, save({})))
+    except (ValueError, OverflowError, RecursionError, SafetensorError) as error:
+        raise _unreadable(folder, name, error) from error
+    return Run(
+        name=folder.name,
+        fingerprint=recorded,
+        predictions=tensors[FILES[1]],
+        weights=tensors[WEIGHTS],
+        digests=digests,
+        **about,
+    )
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    """The files of a record by their names.
+
+    Only plain files are opened: a pipe would be waited for, a device has no end, and
+    what a link leads to is not in the record. Raises ``TamperedRecord`` where there is
+    anything else, or a file that can't be read.
+    """
+    contents = {}
+    try:
+        for path in sorted(folder.iterdir()):
+            if not stat.S_ISREG(path.lstat().st_mode):
+                raise _tampered(folder, f"{path.name!r} is no plain file")
+            contents[path.name] = path.read_bytes()
+    except OSError as error:
+        name = Path(error.filename or folder).name
+        raise _unreadable(folder, name, error) from error
+    return contents
+
+
+def _about(content: bytes) -> dict[str, Any]:
+    """What ``run.json`` says, its scores as such. Raises ``ValueError`` where it is no
+    JSON, or has not the fields of a record, each of its kind, ``OverflowError`` where
+    a number is too large."""
+
+    def finite(text: str) -> float:
+        if not math.isfinite(number := float(text)):
+            raise ValueError(f"{text:.20} is no number that a record has")
+        return number
+
+    about = json.loads(content, parse_float=finite, parse_constant=finite)
+    _has(about, ABOUT, "it")
+    _has(about["fingerprint"], FINGERPRINT, "fingerprint")
+    datetime.date.fromisoformat(about["date"])
+    datetime.timedelta(seconds=about["seconds"])
+    for name, of in about["scores"].items():
+        _has(of, SCORE, f"score {name}")
+        numbers = (float(of[part]) for part in Score._fields)
+        about["scores"][name] = Score(*numbers)
+    return dict(about)
+
+
+def _has(value: Any, fields: Fields, what: str) -> None:
+    """Raises ``ValueError`` unless a value of JSON has these fields, and no others."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} is {value!r:.60}, expected an object")
+    for name in fields.keys() - value.keys():
+        raise ValueError(f"{what} has no {name}")
+    for name in value.keys() - fields.keys():
+        raise ValueError(
+            f"{what} has {name!r:.60}, which this version of the code does not know"
         )
-    except (KeyError, TypeError, ValueError, SafetensorError) as error:
-        raise _tampered(folder, f"it can't be read ({error!r})") from error
-    if key != recorded.key:
-        raise _tampered(folder, "the key is not that of its fingerprint")
-    return run
+    for name, (kinds, called) in fields.items():
+        if type(value[name]) not in kinds:
+            raise ValueError(f"{name} is {value[name]!r:.60}, expected {called}")
 
 
 def _scores(experiment: Experiment, predictions: Tensors) -> Scores:
@@ -309,6 +412,14 @@ def _tampered(folder: Path, why: str) -> TamperedRecord:
         f"{folder} is not as it was recorded: {why}. Get it back from git, or delete "
         "it to have it made again"
     )
+
+
+def _unreadable(folder: Path, name: str, error: Exception) -> TamperedRecord:
+    return _tampered(folder, f"{name} can't be read: {_line(str(error))}")
+
+
+def _line(text: str) -> str:
+    return f"{' '.join(text.split()):.200}"
 
 
 def _written(value: Any, margin: str = "") -> str:
