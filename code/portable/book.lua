@@ -1,8 +1,9 @@
 -- Gives a whole book its numbers and resolves its references, for HTML and for LaTeX.
 --
 -- The book comes as one document: a Div of class `chapter` for each source file, with the
--- attribute `kind`: numbered or appendix. What cannot be resolved is written
--- to stderr, a line each, and pandoc ends with an error.
+-- attributes `kind`, numbered or appendix, and `source`. An identifier may be in several
+-- chapters. What cannot be resolved is written to stderr, a line each, which begins with
+-- the source, and pandoc ends with an error.
 
 local latex = FORMAT == "latex"
 local format = latex and "pdf" or "html"
@@ -23,12 +24,13 @@ local counts = {}    -- what has been counted in this chapter
 local chapter = nil  -- "1", "A", or nil in a chapter without a number
 local chapters, appendices = 0, 0
 local kind = nil
-local homes = {}     -- name of a source file -> the identifier of its first heading
+local homes = {}     -- source file -> the identifier of its first heading
+local places = {}    -- source file -> identifier -> the one that it has in this format
 local source = nil
 local errors = {}
 
 local function fail(message)
-  table.insert(errors, message)
+  table.insert(errors, (source and source .. ": " or "") .. message)
 end
 
 local function prefix_of(label)
@@ -43,11 +45,42 @@ end
 
 local function register(label, name, number)
   if numbers[label] then fail("label " .. label .. " is used twice") end
-  numbers[label] = { name = name, number = number }
+  numbers[label] = { name = name, number = number, source = source }
 end
 
 local function raw(text) return pandoc.RawBlock("latex", text) end
 local function tex(text) return pandoc.RawInline("latex", text) end
+
+-- A label as pandoc writes it in a reference.
+local function in_latex(label)
+  return (label:gsub(utf8.charpattern, function(character)
+    return #character > 1 and ("ux%x"):format(utf8.codepoint(character)) or nil
+  end))
+end
+
+-- Notes the identifiers of each chapter. In LaTeX, where all are in one document, one
+-- that an earlier chapter has gets a number.
+local function note_places(doc)
+  local taken = {}
+  return doc:walk({ Div = function(chapter_div)
+    if not chapter_div.classes:includes("chapter") then return nil end
+    local own = {}
+    places[chapter_div.attributes.source] = own
+    local function note(element)
+      local label = element.identifier
+      if label == "" then return nil end
+      local given, times = label, 1
+      while latex and taken[given] and not own[label] and not prefix_of(label) do
+        given, times = label .. "-" .. times, times + 1
+      end
+      own[label], taken[given] = given, true
+      element.identifier = given
+      return element
+    end
+    return chapter_div:walk({ Header = note, Div = note, Span = note, CodeBlock = note,
+      Code = note, Link = note, Image = note, Table = note, Figure = note })
+  end })
+end
 
 -- Chapters and sections ----------------------------------------------------------------
 
@@ -144,7 +177,7 @@ local function figure(div, body, caption)
     end
     inlines:insert(tex("\\renewcommand{\\thefigure}{" .. number .. "}\\caption{"))
     inlines:extend(head)
-    inlines:insert(tex("}\\label{" .. div.identifier .. "}\n\\end{figure}"))
+    inlines:insert(tex("}\\label{" .. in_latex(div.identifier) .. "}\n\\end{figure}"))
     return pandoc.Para(inlines)
   end
   local parts = pandoc.List()
@@ -210,7 +243,7 @@ local function theorem(div, prefix)
     local head = pandoc.Inlines({ tex("\\renewcommand{\\the" .. environment .. "}{" .. number
       .. "}\\begin{" .. environment .. "}") })
     if title then head = head .. { tex("[") } .. title .. { tex("]") } end
-    head:insert(tex("\\label{" .. div.identifier .. "}\n"))
+    head:insert(tex("\\label{" .. in_latex(div.identifier) .. "}\n"))
     put_first(content, head)
     put_last(content, { tex("\n\\end{" .. environment .. "}") })
     return pandoc.Div(content)
@@ -261,6 +294,7 @@ local function div(element)
   local classes = element.classes
   if classes:includes("chapter") then
     kind, source = element.attributes.kind, element.attributes.source
+    chapter, counts = nil, {}
     if kind == "appendix" and appendices == 0 and latex then
       element.content:insert(1, raw("\\appendix"))
     end
@@ -287,12 +321,12 @@ local function equations(inlines)
     local mark = after and (after.t == "Space" or after.t == "SoftBreak")
       and inlines[index + 2] or after
     local label = element.t == "Math" and element.mathtype == "DisplayMath" and mark
-      and mark.t == "Str" and mark.text:match("^{#(eq%-[%w-]+)}$")
+      and mark.t == "Str" and mark.text:match("^{#(eq%-[^%s{}]+)}$")
     if label then
       local number = count("eq")
       register(label, "Equation", number)
       if latex then
-        result:insert(tex("\\begin{equation}\\label{" .. label .. "}\\tag{" .. number .. "}\n"
+        result:insert(tex("\\begin{equation}\\label{" .. in_latex(label) .. "}\\tag{" .. number .. "}\n"
           .. element.text:gsub("^%s+", ""):gsub("%s+$", "") .. "\n\\end{equation}"))
       else
         local shown = pandoc.Span("(" .. number .. ")", { class = "number" })
@@ -314,14 +348,27 @@ end
 
 -- References ---------------------------------------------------------------------------
 
+-- A path without what leads up or nowhere.
+local function resolved(path)
+  local parts = pandoc.List()
+  for part in path:gmatch("[^/]+") do
+    if part == ".." then parts:remove() elseif part ~= "." then parts:insert(part) end
+  end
+  return table.concat(parts, "/")
+end
+
 local function link(citation)
   local entry = numbers[citation.id]
   if not entry then
     fail("unresolved reference @" .. citation.id)
     return pandoc.Str("?")
   end
-  local text = entry.number
-  if citation.mode ~= "SuppressAuthor" then text = entry.name .. "\u{a0}" .. text end
+  local text = pandoc.Inlines(entry.number)
+  if #citation.prefix > 0 then  -- it takes the place of the name
+    text = citation.prefix .. { pandoc.Str("\u{a0}" .. entry.number) }
+  elseif citation.mode ~= "SuppressAuthor" then
+    text = entry.name .. "\u{a0}" .. entry.number
+  end
   return pandoc.Link(text, "#" .. citation.id:gsub("^(fig%-.*)%-%d+$", "%1"), "", { class = "ref" })
 end
 
@@ -340,18 +387,44 @@ local function cite(element)
   return links
 end
 
--- A link to a source file, [text](../chapter.qmd#label), is one to its place in the book.
-local function file_link(element)
-  local file, label = element.target:match("([^/]+%.qmd)#?(.*)$")
-  if not file then return nil end
-  if not homes[file] then fail("no place for the link to " .. element.target) end
-  element.target = "#" .. (label ~= "" and label or homes[file] or "")
+-- A link to a source file, [text](../chapter.qmd#label), is one to its place in the book,
+-- and so is [text](#label). Where the place is on another page, the link leads to
+-- book:chapter.qmd#label.
+local function book_link(element)
+  local target = element.target:gsub("%%(%x%x)", function(code)
+    return string.char(tonumber(code, 16))
+  end)
+  local path, label = target:match("^([^#]*)#?(.*)$")
+  local file = source
+  if path:match("%.qmd$") and not path:match("^%a[%w+.-]*:") then
+    file = path:sub(1, 1) == "/" and path:sub(2)
+      or pandoc.path.join({ pandoc.path.directory(source), path })
+    file = resolved(file)
+  elseif path ~= "" or label == "" then
+    return nil
+  end
+  if label == "" then label = homes[file] end
+  local given = label and places[file] and places[file][label]
+  if label and numbers[label] and (path == "" or numbers[label].source == file) then
+    file, given = numbers[label].source, label  -- it may be that of a formula
+  end
+  if not given and path == "" then
+    for other, own in pairs(places) do
+      if own[label] then
+        if given then fail("the link to " .. element.target .. " may lead to several pages") end
+        file, given = other, own[label]
+      end
+    end
+  end
+  if not given then fail("no place for the link to " .. element.target) end
+  local away = not latex and file ~= source
+  element.target = (away and "book:" .. file or "") .. "#" .. (given or "")
   return element
 end
 
 function Pandoc(doc)
   chapter_prefix = pandoc.utils.stringify(doc.meta["chapter-prefix"])
-  doc = doc:walk({ Div = for_format })
+  doc = note_places(doc:walk({ Div = for_format }))
   doc = doc:walk({
     traverse = "topdown",
     Header = header,
@@ -360,7 +433,11 @@ function Pandoc(doc)
     Plain = paragraph,
     CodeBlock = code,
   })
-  doc = doc:walk({ Cite = cite, Link = file_link })
+  doc = doc:walk({ Div = function(element)
+    if not element.classes:includes("chapter") then return nil end
+    source = element.attributes.source
+    return element:walk({ Link = book_link }):walk({ Cite = cite })
+  end })
   for _, message in ipairs(errors) do io.stderr:write("[ERROR] " .. message .. "\n") end
   if #errors > 0 then os.exit(1) end
   return doc

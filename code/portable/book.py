@@ -15,6 +15,7 @@ from portable import RenderError
 from portable.assemble import assemble, unmarked
 from portable.chapter import read_chapter
 from portable.date import fix_date
+from portable.document import dated, joined
 from portable.executed import executed
 from portable.folder import replace, restore
 from portable.html import write_html
@@ -25,7 +26,6 @@ from portable.profile import measured
 from portable.project import Project, read_project
 
 CHECK, NUMBERS = (Path(__file__).parent / name for name in ("check.lua", "book.lua"))
-FENCE = ":" * 16  # longer than any in a chapter
 FORMATS = ("html", "pdf", "notebooks")
 
 
@@ -52,20 +52,21 @@ def render(
     chapters = {source: read_chapter(root, source) for source in project.sources}
     with tempfile.TemporaryDirectory(prefix="portable-") as folder:
         build, out = Path(folder, "build"), Path(folder, "book")
-        for path in (build / "figures", out / "notebooks"):
+        for path in (build, out / "notebooks"):
             path.mkdir(parents=True)
-        texts: list[str] = []
+        texts: dict[str, str] = {}
         done: list[Chapter] = []
         with measured("chapters"):
             notebooks = executed(root, chapters, fresh)
         for (source, pieces), notebook in zip(chapters.items(), notebooks, strict=True):
-            kind = "appendix" if source in project.appendices else "numbered"
-            head = f'{{.chapter kind="{kind}" source="{Path(source).name}"}}'
-            text = assemble(source, pieces, notebook, build / "figures")
-            texts.append(f"{FENCE} {head}\n\n{text}\n\n{FENCE}")
-            done.append(Chapter(source, pieces, notebook))
+            figures = build / project.figures(source)
+            figures.mkdir(parents=True, exist_ok=True)
+            texts[source] = assemble(source, pieces, notebook, figures)
+            done.append(Chapter(source, project.names[source], pieces, notebook))
         try:
-            _write(project, "\n\n".join(texts), done, formats, build, out, fresh)
+            with measured("reading"):
+                document = joined(project, texts, build)
+            _write(project, document, done, formats, build, out, fresh)
         except PandocError as error:
             raise RenderError(_located(error.complaints, project)) from None
         if set(formats) == {"notebooks"}:
@@ -79,7 +80,7 @@ def render(
 
 def _write(
     project: Project,
-    markdown: str,
+    read: dict[str, Any],
     chapters: list[Chapter],
     formats: Collection[str],
     build: Path,
@@ -90,15 +91,15 @@ def _write(
     if {"html", "notebooks"} & set(formats):
         with measured("numbering"):
             arguments = [*_arguments(project, "html"), "--to=json"]
-            document = json.loads(pandoc(arguments, markdown, folder=build))
+            text = json.dumps(dated(project, read, "html"))
+            document = json.loads(pandoc(arguments, text, folder=build))
     with ThreadPoolExecutor() as beside:  # all but wait for pandoc and for LaTeX
         tasks: list[Future[None]] = []
         if "pdf" in formats:
             arguments = _arguments(project, "pdf")
+            text = json.dumps(dated(project, read, "pdf"))
             tasks.append(
-                beside.submit(
-                    write_pdf, project, markdown, arguments, build, out, fresh
-                )
+                beside.submit(write_pdf, project, text, arguments, build, out, fresh)
             )
         if "notebooks" in formats:
             folder = out / "notebooks"
@@ -114,7 +115,7 @@ def _arguments(project: Project, name: str) -> list[str]:
     """What pandoc needs to number the book for a format."""
     own = (project.root / path for path in project.filters(name))
     arguments = [
-        "--from=markdown-implicit_figures",
+        "--from=json",
         *(f"--lua-filter={path}" for path in (CHECK, *own, NUMBERS)),
         "--citeproc",
         *("--metadata=link-citations", f"--metadata=lang={project.language}"),
@@ -150,23 +151,29 @@ def _located(complaints: list[str], project: Project) -> str:
     lines = []
     for complaint in complaints:
         complaint = re.sub(r"^\[\w+\] |^Error running filter.*", "", complaint).strip()
-        named = re.search(
-            r"(?:reference|citation|label|link to) @?([\w:.-]+)", complaint
-        )
+        sources = project.sources
+        for source in sources:
+            if complaint.startswith(f"{source}: "):
+                complaint, sources = complaint.removeprefix(f"{source}: "), [source]
+        named = re.search(r"(?:reference|citation|label) @?([\w:.-]+)", complaint)
+        link = re.search(r"link to (\S+)", complaint)
         raw = re.search(r"is not supported: (.*)", complaint)
         pattern = None
         if named:
             name = re.escape(named[1])
             pattern = rf"[@#(]{name}(?![\w-])|label: {name}$"
+        elif link:
+            pattern = rf"\(<?{re.escape(link[1])}"
         elif raw:
             pattern = re.escape(raw[1])
         if complaint:
-            lines.append((_place(pattern, project) if pattern else "") + complaint)
+            place = _place(pattern, project, sources) if pattern else ""
+            lines.append((place or f"{sources[0]}: " * (len(sources) == 1)) + complaint)
     return "\n".join(lines)
 
 
-def _place(pattern: str, project: Project) -> str:
-    for source in project.sources:
+def _place(pattern: str, project: Project, sources: list[str]) -> str:
+    for source in sources:
         text = (project.root / source).read_text()
         for number, line in enumerate(text.splitlines(), 1):
             if re.search(pattern, line):

@@ -28,6 +28,7 @@ class Chapter(NamedTuple):
     """An executed chapter; its cells correspond to its pieces."""
 
     source: str
+    name: str
     pieces: list[Piece]
     notebook: NotebookNode
 
@@ -54,7 +55,7 @@ def write_notebooks(
             place[1:]: text for place, text in written.items() if place[0] == number
         }
         notebook = _rewritten(chapter, made)
-        nbformat.write(notebook, folder / f"{Path(chapter.source).stem}.ipynb")
+        nbformat.write(notebook, folder / f"{chapter.name}.ipynb")
 
 
 def _rewritten(chapter: Chapter, made: dict[tuple[int, str], str]) -> NotebookNode:
@@ -170,7 +171,7 @@ def _element(element: Element) -> list[Element]:
         return [{"t": "Strong", "c": [_str(words(content[1])[:-1] + ".")]}]
     if kind in ("Div", "Span", "Cite"):
         return list(_plain(content[1]))
-    if kind == "Link" and content[2][0].startswith("#"):
+    if kind == "Link" and content[2][0].startswith(("#", "book:")):
         return list(_plain(content[1]))
     if kind == "Note":
         inner = [inline for block in content for inline in block["c"]]

@@ -62,6 +62,19 @@ def walk(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def words(node: Any) -> str:
-    """The words in a part of pandoc's JSON."""
-    parts = {"Str": lambda element: element["c"], "Space": lambda _: " "}
-    return "".join(parts[of["t"]](of) for of in walk(node) if of["t"] in parts)
+    """The words in a part of pandoc's JSON; formulas are TeX, and notes left out."""
+    if isinstance(node, list):
+        return "".join(map(words, node))
+    if not isinstance(node, dict):
+        return ""
+    kind, content = node.get("t"), node.get("c")
+    if kind == "Str":
+        return str(content)
+    if kind in ("Space", "SoftBreak", "LineBreak"):
+        return " "
+    if kind in ("Code", "Math") and content:
+        return str(content[1])
+    if kind == "Quoted" and content:
+        left, right = "‘’" if content[0]["t"] == "SingleQuote" else "“”"
+        return left + words(content[1]) + right
+    return "" if kind == "Note" else words(list(node.values()))

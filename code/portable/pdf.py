@@ -1,5 +1,6 @@
 """Writes the PDF: pandoc makes one LaTeX document of the book, and LaTeX sets it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,14 @@ from portable.project import Project
 
 HERE = Path(__file__).parent
 PANDOC_VARIABLES = (
-    *("documentclass", "classoption", "papersize", "fontsize", "geometry", "keywords"),
+    *("documentclass", "classoption", "papersize", "fontsize", "geometry"),
     *("colorlinks", "linkcolor", "citecolor", "urlcolor", "toccolor"),
 )
 
 
 def write_pdf(
     project: Project,
-    markdown: str,
+    document: str,
     arguments: list[str],
     build: Path,
     out: Path,
@@ -26,8 +27,9 @@ def write_pdf(
 ) -> None:
     """Sets the book in ``build``, where its figures are, and puts the PDF into ``out``.
 
-    ``arguments`` are pandoc's for numbering the book; ``fresh`` asks for no PDF that
-    was kept. Raises ``RenderError``, as ``latex.typeset`` does.
+    ``document`` is the book as pandoc's JSON, ``arguments`` are those for numbering it,
+    and ``fresh`` asks for no PDF that was kept. Raises ``RenderError``, as
+    ``latex.typeset`` does.
     """
     options = project.format("pdf")
     engine = options.get("pdf-engine", "lualatex")
@@ -45,7 +47,6 @@ def write_pdf(
     tex = pandoc(
         [
             *arguments,
-            f"--metadata=title={project.book['title']}",
             "--to=latex",
             "--standalone",
             "--number-sections",
@@ -54,11 +55,13 @@ def write_pdf(
             "--top-level-division=chapter",
             f"--include-in-header={header}",
         ],
-        markdown,
+        document,
         variables,
         build,
     )
     name = Path(project.pdf_name).stem
+    if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
+        name = "book"  # to LaTeX, which takes some characters for its own
     (build / f"{name}.tex").write_text(tex)
     with measured("LaTeX"):
         pdf = typeset(project.root, build, name, engine, fresh)

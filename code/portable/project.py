@@ -1,15 +1,125 @@
 """Reads ``_quarto.yml``."""
 
+import posixpath
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
 from portable import RenderError
+from portable.date import day
 
-# The options that are supported; those of a format that do nothing here, because this
-# renderer always does what they ask for or has its own look, are supported, too.
+FILE = "_quarto.yml"
+
+
+class Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """Takes every value as it is typed, but for true, false, null and nothing.
+
+    These are the values that YAML 1.2, which Quarto reads, has in common with YAML 1.1,
+    to which ``No`` is false as well, 12:30 a number and 2024-03-25 a date.
+    """
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool",
+    re.compile("^(true|True|TRUE|false|False|FALSE)$"),
+    list("tTfF"),
+)
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:null", re.compile("^(~|null|Null|NULL|)$"), ["~", "n", "N", ""]
+)
+
+
+def _text(node: yaml.Node, name: str) -> str:
+    """A text that is shown, as it is typed."""
+    if not isinstance(node, yaml.ScalarNode):
+        kind = "list" if isinstance(node, yaml.SequenceNode) else "mapping"
+        raise _wrong(node, f"{name} is a {kind}, expected text")
+    if not node.value.strip() or node.tag.endswith(":null"):
+        raise _wrong(node, f"{name} is empty, expected text; or leave it out")
+    if "{{<" in node.value:
+        raise _wrong(node, f"{name} has a shortcode, {node.value}: not supported")
+    return str(node.value)
+
+
+def _authors(node: yaml.Node, name: str) -> list[str]:
+    """The names of one author or of several, each a text or a mapping with ``name``."""
+    if isinstance(node, yaml.SequenceNode):
+        if not node.value:
+            raise _wrong(node, f"{name} is empty, expected text; or leave it out")
+        return [author for item in node.value for author in _authors(item, name)]
+    if not isinstance(node, yaml.MappingNode):
+        return [_text(node, name)]
+    parts = {key.value: (key, value) for key, value in node.value}
+    for part, (key, _) in parts.items():
+        if part != "name":
+            raise _wrong(key, f"{name}.{part} is not supported, only {name}.name is")
+    if not parts:
+        raise _wrong(node, f"{name} is empty, expected text; or leave it out")
+    full = parts["name"][1]
+    if not isinstance(full, yaml.MappingNode):
+        return [_text(full, f"{name}.name")]
+    found = {key.value: _text(value, f"{name}.name") for key, value in full.value}
+    if found.keys() != {"given", "family"}:
+        raise _wrong(full, f"{name}.name has {', '.join(found)}, not given and family")
+    return [f"{found['given']} {found['family']}"]
+
+
+def _day(node: yaml.Node, name: str) -> str:
+    text = _text(node, name)
+    try:
+        day(text, [])
+    except ValueError as error:
+        raise _wrong(node, f"{name} is {text!r}, {error}") from None
+    return text
+
+
+def _language(node: yaml.Node, name: str) -> str:
+    text = _text(node, name)
+    if text not in ("en", "en-US", "en-GB"):
+        raise _wrong(node, f"{name} is {text!r}, supported are en, en-US and en-GB")
+    return text
+
+
+def _sources(node: yaml.Node, name: str) -> list[str]:
+    """The files of chapters, by their path in the book's folder."""
+    if node.tag.endswith(":null"):
+        return []
+    if not isinstance(node, yaml.SequenceNode):
+        raise _wrong(node, f"{name} is {_shown(node)}, expected a list of files")
+    found: list[str] = []
+    for item in node.value:
+        if not isinstance(item, yaml.ScalarNode):
+            shown = f"chapter {_shown(item)} is not a file's name"
+            raise _wrong(item, f"{shown}; parts and other mappings are not supported")
+        source = posixpath.normpath(item.value)
+        if source.startswith(("/", "../")):
+            raise _wrong(item, f"chapter {item.value} is outside the book's folder")
+        if not source.endswith(".qmd"):
+            raise _wrong(item, f"chapter {item.value} is not supported: no .qmd file")
+        if source in found:
+            raise _wrong(item, f"chapter {item.value} is there twice")
+        found.append(source)
+    return found
+
+
+def _shown(node: yaml.Node) -> str:
+    """A node in one line, as YAML."""
+    data = Loader("").construct_document(node)
+    return str(yaml.safe_dump(data, default_flow_style=True, width=1000)).strip()
+
+
+def _wrong(node: yaml.Node, message: str) -> RenderError:
+    return RenderError(f"{FILE}:{node.start_mark.line + 1}: {message}")
+
+
+# The options that are supported, with what reads them if that is more than YAML; those
+# of a format that do nothing here, because this renderer always does what they ask for
+# or has its own look, are supported, too.
 SCHEMA: dict[str, Any] = {
     "project": {
         "type": None,
@@ -19,15 +129,18 @@ SCHEMA: dict[str, Any] = {
         "post-render": None,
     },
     "book": {
-        "title": None,
-        "output-file": None,
+        "title": _text,
+        "subtitle": _text,
+        "author": _authors,
+        "date": _day,
+        "output-file": _text,
         "downloads": None,
         "search": None,
-        "chapters": None,
-        "appendices": None,
+        "chapters": _sources,
+        "appendices": _sources,
     },
     "execute": {"freeze": None},
-    "lang": None,
+    "lang": _language,
     "language": {"crossref-ch-prefix": None},
     "bibliography": None,
     "jupyter": None,
@@ -100,6 +213,11 @@ class Project:
     def sources(self) -> list[str]:
         return self.chapters + self.appendices
 
+    def figures(self, source: str) -> str:
+        """The folder that has a source's figures, in the one where the book is made."""
+        name = self.names[source]
+        return "figures" if name == Path(source).stem else f"figures/{name}"
+
     @property
     def book(self) -> dict[str, Any]:
         return dict(self.options["book"])
@@ -134,7 +252,23 @@ class Project:
 
     @property
     def pdf_name(self) -> str:
-        return f"{self.book.get('output-file', 'book')}.pdf"
+        """The name of the PDF, with Quarto's replacements."""
+        name = self.book.get("output-file", self.book["title"])
+        return re.sub(r"[ <>()|:&;#?*'\\/]", "-", name) + ".pdf"
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The name that the notebook of each source has.
+
+        It is that of the file, and where another has that, too, of its whole path.
+        """
+        stems = [Path(source).stem for source in self.sources]
+        return {
+            source: stem
+            if stems.count(stem) == 1
+            else posixpath.splitext(source)[0].replace("/", "-")
+            for source, stem in zip(self.sources, stems, strict=True)
+        }
 
     def format(self, name: str) -> dict[str, Any]:
         return dict(self.options.get("format", {}).get(name) or {})
@@ -142,22 +276,26 @@ class Project:
 
 def read_project(root: Path) -> Project:
     """The project in ``root``. Raises ``RenderError`` for what is not supported."""
-    options = _read_yaml(root, "_quarto.yml", SCHEMA)
+    options = _read_yaml(root)
     for path, expected in FIXED.items():
         value: Any = options
         for key in path:
             value = (value or {}).get(key)
         if value != expected:
             raise RenderError(
-                f"_quarto.yml: {'.'.join(path)} is {value!r}, supported is {expected!r}"
+                f"{FILE}: {'.'.join(path)} is {value!r}, supported is {expected!r}"
             )
-    book = options["book"]
-    chapters, appendices = book.get("chapters") or [], book.get("appendices") or []
+    book = options.get("book", {})
+    chapters, appendices = book.get("chapters", []), book.get("appendices", [])
     for chapter in chapters + appendices:
-        if not isinstance(chapter, str):
-            raise RenderError(f"_quarto.yml: chapter {chapter!r} is not a file's name")
         if not (root / chapter).is_file():
-            raise RenderError(f"_quarto.yml: chapter {chapter} does not exist")
+            raise RenderError(f"{FILE}: chapter {chapter} does not exist")
+    for chapter in set(chapters) & set(appendices):
+        raise RenderError(f"{FILE}: {chapter} is both a chapter and an appendix")
+    if "index.qmd" not in chapters:
+        raise RenderError(f"{FILE}: a book needs index.qmd among its chapters")
+    if "title" not in book:
+        raise RenderError(f"{FILE}: the book has no title")
     bare = Project(root, [], [], options)
     for key, ending, files in (
         ("filters", ".lua", (*bare.filters("html"), *bare.filters("pdf"))),
@@ -172,9 +310,10 @@ def read_project(root: Path) -> Project:
                     f"_quarto.yml: {key} has {file!r}, supported are {ending} files "
                     "of the project"
                 )
-    if "index.qmd" not in chapters:
-        raise RenderError("_quarto.yml: a book needs index.qmd among its chapters")
-    return Project(root, chapters, appendices, options)
+    project = Project(root, chapters, appendices, options)
+    if len(set(project.names.values())) < len(project.sources):
+        raise RenderError(f"{FILE}: two chapters differ only in a / and a -")
+    return project
 
 
 def _listed(value: Any) -> list[Any]:
@@ -182,30 +321,38 @@ def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list) else [value] if value else []
 
 
-def _read_yaml(root: Path, name: str, schema: dict[str, Any]) -> dict[str, Any]:
+def _read_yaml(root: Path) -> dict[str, Any]:
     try:
-        text = (root / name).read_text()
-        node, data = yaml.compose(text), yaml.safe_load(text)
+        text = (root / FILE).read_text(encoding="utf-8-sig")
+        node = yaml.compose(text, Loader=Loader)
     except FileNotFoundError:
-        raise RenderError(f"{name} is not in {root}") from None
-    except yaml.YAMLError as error:
-        raise RenderError(f"{name}: {' '.join(str(error).split())}") from None
-    if not isinstance(data, dict):
-        raise RenderError(f"{name}: a mapping was expected")
-    _check(node, schema, name, "")
-    return data
+        raise RenderError(f"{FILE} is not in {root}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RenderError(f"{FILE}: {' '.join(str(error).split())}") from None
+    if node is None:
+        raise RenderError(f"{FILE}: a mapping was expected")
+    return _mapping(node, SCHEMA, "")
 
 
-def _check(node: Any, schema: dict[str, Any], name: str, above: str) -> None:
+def _mapping(node: yaml.Node, schema: dict[str, Any], above: str) -> dict[str, Any]:
     if not isinstance(node, yaml.MappingNode):
-        line = node.start_mark.line + 1
-        raise RenderError(f"{name}:{line}: {above[:-1]} was expected to be a mapping")
+        raise _wrong(node, f"{above[:-1] or 'the file'} was expected to be a mapping")
+    found: dict[str, Any] = {}
     for key, value in node.value:
+        name = f"{above}{key.value}"
         if key.value not in schema:
-            line = key.start_mark.line + 1
-            raise RenderError(
-                f"{name}:{line}: {above}{key.value} is not supported by portable; "
-                f"supported here: {', '.join(schema)}"
+            raise _wrong(
+                key,
+                f"{name} is not supported by portable; supported here: "
+                f"{', '.join(schema)}",
             )
-        if schema[key.value] is not None:
-            _check(value, schema[key.value], name, f"{above}{key.value}.")
+        if key.value in found:
+            raise _wrong(key, f"{name} is there twice")
+        inner = schema[key.value]
+        if isinstance(inner, dict):
+            found[key.value] = _mapping(value, inner, f"{name}.")
+        elif inner:
+            found[key.value] = inner(value, name)
+        else:
+            found[key.value] = Loader("").construct_document(value)
+    return found

@@ -491,7 +491,10 @@ Markdown("```{=html}\\n<b>given</b>\\n```")
         ("# A\n\n[x](b.qmd)\n", r"index\.qmd:3: .*link to b\.qmd"),
         ("# A\n\n$x = `{python} '1.5'`$\n", r"formula holds a string .* x = 1\\\.5"),
         ("# A\n\nIt is `{python} ''`.\n", r"index\.qmd:1: .*'' gives nothing"),
-        ("# A {#sec-a}\n\n## B {#sec-a}\n", r"label sec-a is used twice"),
+        (
+            "# A {#sec-a}\n\n## B {#sec-a}\n",
+            r"index\.qmd:3: Duplicate identifier .sec-a",
+        ),
         ("# A\n\nx <b>y</b>\n", r"index\.qmd:3: raw html is not supported: <b>"),
         ("# A\n\n\\newpage\n", r"index\.qmd:3: raw tex is not supported: \\newpage"),
     ],
