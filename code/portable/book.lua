@@ -403,9 +403,9 @@ local function book_link(element)
   elseif path ~= "" or label == "" then
     return nil
   end
-  if label == "" then label = homes[file] end
-  local given = label and places[file] and places[file][label]
-  if label and numbers[label] and (path == "" or numbers[label].source == file) then
+  local given = places[file] and places[file][label]
+  if label == "" then given = homes[file] end
+  if numbers[label] and (path == "" or numbers[label].source == file) then
     file, given = numbers[label].source, label  -- it may be that of a formula
   end
   if not given and path == "" then

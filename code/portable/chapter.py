@@ -31,6 +31,7 @@ SHORTCODE = re.compile(r"\{\{<.*?>\}\}")
 FENCE = re.compile(r"^(\s*)(`{3,}|~{3,})\s*(.*?)\s*$")
 DIV = re.compile(r"^\s*:{3,}\s*(.*?)\s*:*\s*$")
 INLINE = re.compile(r"`\{(\w+)\}\s+([^`]+)`")
+ATTRIBUTE = re.compile(r"""([\w-]+)=(?:"(?:[^"\\]|\\.)*"|'[^']*')""")
 IMAGE = re.compile(r"!\[[^\]]*\]\(")
 
 
@@ -178,8 +179,8 @@ def _check_prose(line: str, where: str, divs: list[int], number: int) -> None:
 
 def _check_div(head: str, where: str) -> None:
     attributes = head.strip("{} ")
-    words = re.sub(r'[\w-]+="[^"]*"', "", attributes).split()
-    keys = re.findall(r'([\w-]+)="', attributes)
+    words = ATTRIBUTE.sub("", attributes).split()
+    keys = ATTRIBUTE.findall(attributes)
     theorem = rf"#({'|'.join(THEOREMS)})-[\w-]+"
     if (
         (words == [".proof"] and not keys)

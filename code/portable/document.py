@@ -65,7 +65,8 @@ def _titles(project: Project) -> dict[str, Any]:
     for element in walk(read["meta"]):
         if element["t"] in ("RawInline", "RawBlock"):
             form, markup = element["c"]
-            raise RenderError(f"{FILE}: raw {form} is not supported: {markup}")
+            number = _line(project.root / FILE, re.escape(markup))
+            raise RenderError(f"{FILE}:{number}: raw {form} is not supported: {markup}")
     for key in ("title", "subtitle"):
         if read["meta"].get(key, {"t": "MetaInlines"})["t"] != "MetaInlines":
             raise RenderError(f"{FILE}: {key} is no line of text: {shown[key]}")

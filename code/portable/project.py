@@ -110,7 +110,9 @@ def _sources(node: yaml.Node, name: str) -> list[str]:
 def _shown(node: yaml.Node) -> str:
     """A node in one line, as YAML."""
     data = Loader("").construct_document(node)
-    return str(yaml.safe_dump(data, default_flow_style=True, width=1000)).strip()
+    return str(
+        yaml.safe_dump(data, default_flow_style=True, allow_unicode=True, width=1000)
+    ).strip()
 
 
 def _wrong(node: yaml.Node, message: str) -> RenderError:
