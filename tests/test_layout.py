@@ -27,6 +27,7 @@ LAYERS = {
         ["peers"],
         ["runs"],
         ["summary", "exhibits"],
+        ["commands"],
         ["__main__"],
     ],
     "hw2/vit": [["config"], ["model"], ["training"], ["experiments"], ["inspection"]],

@@ -3,8 +3,11 @@
 ``make record`` writes them; nothing in them is typed.
 """
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
+
+from filelock import FileLock
 
 from hw2 import scaling, sentiment, vit
 from hw2.evaluation import interval
@@ -34,10 +37,15 @@ faster than another. Parameters are those that training changed; a study keeps n
 def update(records: Path) -> None:
     """Write both tables anew: in ``records`` and, between two marks, in its parent."""
     runs = [read(records / name) for name in RUNS if (records / name).is_dir()]
-    (records / "README.md").write_text(page(runs))
-    readme = records.parent / "README.md"
-    if readme.exists():
-        readme.write_text(with_results(readme.read_text(), runs))
+    draft = records / ".readme.draft"
+    with FileLock(records / ".readme.lock"):
+        texts = {records / "README.md": page(runs)}
+        readme = records.parent / "README.md"
+        if readme.exists():
+            texts[readme] = with_results(readme.read_text(encoding="utf-8"), runs)
+        for path, text in texts.items():
+            draft.write_text(text, encoding="utf-8")
+            os.replace(draft, path)  # a page is never half written
 
 
 def page(runs: Iterable[Run]) -> str:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +43,7 @@ class _Loop(asyncio.SelectorEventLoop):
     The client of a kernel would take it as the end of that kernel alone.
     """
 
-    def add_signal_handler(
-        self, sig: int, callback: Callable[..., object], *args: Any
-    ) -> None:
+    def add_signal_handler(self, *_: Any) -> None:  # type: ignore[override]
         raise RuntimeError("as outside of the main thread")  # which the client expects
 
 

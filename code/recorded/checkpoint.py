@@ -6,6 +6,8 @@ other modules: who only asks what code does needs none.
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +38,26 @@ class Checkpoint:
         return time.perf_counter() - self._saved >= INTERVAL
 
     def save(self, stage: str, state: dict[str, Any]) -> None:
-        """Keep the state of a stage: numbers, texts and tensors, in lists and dicts."""
+        """Keep the state of a stage: numbers, texts and tensors, in lists and dicts.
+
+        The previous one is kept where that fails. Raises ``OSError``.
+        """
         if self.folder and first_process():
             import torch
 
             content = {"state": state, "spent": self.seconds}
             self.folder.mkdir(parents=True, exist_ok=True)
             draft = self.folder / f"{stage}.draft"
-            torch.save(content, draft)
-            flush(draft)
-            os.replace(draft, self.folder / f"{stage}.pt")
-            flush(self.folder)
+            with naming(draft):
+                try:
+                    with open(draft, "wb") as file:  # by its name torch hides why not
+                        torch.save(content, file)
+                    flush(draft)
+                except OSError:
+                    draft.unlink()  # what is written of it fills the disk
+                    raise
+                os.replace(draft, self.folder / f"{stage}.pt")
+                flush(self.folder)
         self._saved = time.perf_counter()
 
     def load(self, stage: str) -> dict[str, Any] | None:
@@ -69,6 +80,17 @@ class Checkpoint:
                 f"checkpoint {path} can't be read ({error}); delete it to begin again"
             ) from error
         return content
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Have an error of writing a file name it, as that of a full disk does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def flush(path: Path) -> None:

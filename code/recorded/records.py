@@ -35,10 +35,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from recorded.checkpoint import Checkpoint, first_process, flush
+from recorded.checkpoint import Checkpoint, first_process, flush, naming
 from recorded.home import home, may_train
 from recorded.process import undisturbed
 from recorded.provenance import (
@@ -180,9 +180,13 @@ def run(
     if not first_process():
         return make(folder, experiment, config)
     kept.records.mkdir(exist_ok=True)
-    with FileLock(
-        kept.records / f".{name}.lock"
-    ):  # released even when a process is killed
+    lock = FileLock(kept.records / f".{name}.lock")
+    try:
+        locked = lock.acquire(timeout=0)
+    except Timeout:
+        print(f"another process makes run {name}: waiting for it", file=sys.stderr)
+        locked = lock.acquire()
+    with locked:  # released even when a process is killed
         # Another process may have made it meanwhile.
         recorded, _ = recorded_run(folder, experiment, now)
         return recorded or make(folder, experiment, config)
@@ -453,8 +457,9 @@ def _put(folder: Path, files: dict[str, bytes], beside: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     draft.mkdir(parents=True)
     for name, content in files.items():
-        (draft / name).write_bytes(content)
-        flush(draft / name)
+        with naming(draft / name):
+            (draft / name).write_bytes(content)
+            flush(draft / name)
     flush(draft)
     if folder.exists():
         folder.rename(old)

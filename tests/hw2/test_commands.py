@@ -1,5 +1,6 @@
 """``python -m hw2``: what it makes, what it compares, what it says is wrong."""
 
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -9,8 +10,7 @@ import torch
 
 import hw2
 import recorded
-from hw2 import __main__ as commands
-from hw2 import sentiment, vit
+from hw2 import __main__, commands, sentiment, vit
 from recorded import StaleRecord, run
 from toy import Config, count_up, machine, made
 
@@ -165,5 +165,6 @@ def test_commands_say_what_is_wrong(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(recorded, "run", stopped)
-    assert commands.main(["record", "a"]) == 130
+    monkeypatch.setattr(sys, "argv", ["hw2", "record", "a"])
+    assert __main__.main() == 130
     assert "stopped; record goes on" in capsys.readouterr().err

@@ -16,8 +16,7 @@ import torch
 
 import hw2
 from conftest import ROOT, visible
-from hw2 import __main__ as commands
-from hw2 import data, sentiment, training, vit
+from hw2 import commands, data, sentiment, training, vit
 from hw2.sentiment.encoder import Encoded
 from hw2.sentiment.experiments import search
 from hw2.sentiment.tokens import pad

@@ -1,5 +1,6 @@
 """Records are whole or not at all, never stale, never edited; what stops goes on."""
 
+import errno
 import json
 import math
 import os
@@ -14,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import nbformat
 import pytest
@@ -238,7 +239,7 @@ def test_an_interrupted_write_leaves_the_old_record_or_none(
     folder: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     def full(*_: object) -> None:
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "no space left on device")
 
     run("a", count_up, Config())
     with monkeypatch.context() as patch:
@@ -681,8 +682,8 @@ def test_half_a_checkpoint_is_none(
     """The power fails while the second one is written."""
     Checkpoint(tmp_path).save("a", {"step": 1})
 
-    def half(content: Any, path: Path) -> None:
-        path.write_bytes(b"half")
+    def half(content: Any, file: BinaryIO) -> None:
+        file.write(b"half")
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
