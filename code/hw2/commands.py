@@ -21,10 +21,26 @@ import hw2
 import recorded
 from hw2 import summary
 from hw2.data import MissingData
+from hw2.files import line
 from hw2.runs import LARGE, RUNS
-from recorded import Experiment, Run, StaleRecord, TamperedRecord, Tensors, fingerprint
+from recorded import (
+    DamagedCheckpoint,
+    Experiment,
+    Run,
+    StaleRecord,
+    TamperedRecord,
+    Tensors,
+    fingerprint,
+    lacks_memory,
+)
 
 DIFFERS = "DIFFERS"
+# Errors whose text says what to do: a record, a checkpoint or data that can't be used,
+# a full disk. Data that are not the published ones are a ValueError.
+SAID = (
+    *(StaleRecord, TamperedRecord, DamagedCheckpoint, MissingData),
+    *(ValueError, OSError),
+)
 COLUMNS = "{:18} {:16} {:>10} {:>10} {:>10} {:>10}  {}"
 
 
@@ -48,8 +64,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         commands = {"record": record, "check": check, "reproduce": reproduce}
         return commands[given.command](names)
-    except (StaleRecord, TamperedRecord, MissingData, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except Exception as error:
+        if lacks_memory(error):
+            said = f"there is not enough memory ({line(error)}); record goes on from its"
+            said += " last checkpoint"
+        elif isinstance(error, SAID):
+            said = str(error)
+        else:
+            raise
+        print(f"error: {said}", file=sys.stderr)
         return 1
 
 

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from hw2.files import from_hub, sound_copy, verified
+from hw2.files import from_hub, line, patiently, sound_copy, verified
 from recorded import incidental
 
 Split = Literal["train", "test"]
@@ -130,7 +130,10 @@ def _fashion_mnist_file(name: str) -> bytes:
     try:
         return _download_fashion_mnist(downloaded / name)
     except Exception as error:
-        text = f"{name} of FashionMNIST is not here and could not be downloaded"
+        text = (
+            f"{name} of FashionMNIST is not here and could not be downloaded "
+            f"({line(error)})"
+        )
         remedy = (
             "install Debian's dataset-fashion-mnist or set HW2_FASHION_MNIST to a "
             "folder with its files"
@@ -144,7 +147,7 @@ def _download_fashion_mnist(path: Path) -> bytes:
 
     # torchvision checks packed files, but would keep an unpacked one that is damaged.
     path.unlink(missing_ok=True)
-    FashionMNIST(str(DOWNLOADS), download=True)
+    patiently(lambda: FashionMNIST(str(DOWNLOADS), download=True), path.parent)
     return verified(path.read_bytes(), FASHION_MNIST_DIGESTS[path.name], path)
 
 
@@ -184,9 +187,15 @@ def _labelled_texts(file: Path) -> list[tuple[int, str]]:
             raise TypeError("its columns are no labels and texts")
         return rows
     except Exception as error:
+        # The Hub's client would not download again what it has.
+        cached = file.parent.parent.parent.name == "snapshots"
+        remedy = (
+            f"delete {file.parents[3]} to download it again"
+            if cached
+            else "put the published one there"
+        )
         raise ValueError(
-            f"{file} is damaged, or no file of IMDB: {error}; put the published one "
-            "there"
+            f"{file} is damaged, or no file of IMDB: {line(error)}; {remedy}"
         ) from error
 
 
@@ -198,13 +207,13 @@ def _imdb_folder() -> Path:
         if not (Path(named) / "plain_text").is_dir():
             raise MissingData(f"HW2_IMDB is {named}, which has no folder plain_text")
         return Path(named)
-    files = ("plain_text/train-*", "plain_text/test-*")
+    files = [f"plain_text/{split}-00000-of-00001.parquet" for split in IMDB_DIGESTS]
     try:
         return from_hub("stanfordnlp/imdb", "dataset", IMDB_REVISION, files)
     except Exception as error:
         raise MissingData(
-            "IMDB is not here and the Hub is out of reach; set HW2_IMDB to a folder "
-            "with the layout of the Hub's stanfordnlp/imdb"
+            f"IMDB is not here and the Hub does not give it ({line(error)}); set "
+            "HW2_IMDB to a folder with the layout of the Hub's stanfordnlp/imdb"
         ) from error
 
 
@@ -241,5 +250,6 @@ def _bert_base_folder() -> Path:
         return from_hub(name, "model", BERT_BASE_REVISION, BERT_BASE_DIGESTS)
     except Exception as error:
         raise MissingData(
-            "bert-base-uncased is not here and the Hub is out of reach"
+            f"bert-base-uncased is not here and the Hub does not give it "
+            f"({line(error)}); try again where it is in reach"
         ) from error

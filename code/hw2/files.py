@@ -4,16 +4,26 @@ import gzip
 import hashlib
 import os
 import sys
+import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
+from typing import TypeVar
+
+PATIENCE = 60.0  # seconds without a byte, after which a download is given up
+Result = TypeVar("Result")
 
 
 def verified(content: bytes, digest: str, what: Path | str) -> bytes:
     """``content``, if its SHA-256 is ``digest``; else ``ValueError`` names ``what``."""
     found = hashlib.sha256(content).hexdigest()
     if found != digest:
-        raise ValueError(f"{what} has SHA-256 {found}, expected {digest}")
+        raise ValueError(
+            f"{what} has SHA-256 {found}, expected {digest}, that of the published one"
+        )
     return content
 
 
@@ -51,20 +61,76 @@ def _unpacked(path: Path) -> bytes:
 
 
 def from_hub(name: str, kind: str, revision: str, files: Iterable[str]) -> Path:
-    """The folder with files of a repository of the Hub, from its cache if offline."""
-    from huggingface_hub import constants, get_session, snapshot_download
+    """The folder with files of a repository of the Hub, from its cache if it is there.
+
+    What broke off goes on from where it was, by the Hub's client. Raises
+    ``ConnectionError`` where the Hub does not give them.
+    """
+    from huggingface_hub import constants, get_session, hf_hub_download
+
+    names = [*files]
+
+    def found(offline: bool) -> Path:
+        for file in names:
+            path = hf_hub_download(
+                *(name, file),
+                repo_type=kind,
+                revision=revision,
+                local_files_only=offline,
+            )
+        return Path(path).parents[file.count("/")]
+
+    def asked() -> Path:
+        # Without this look the Hub's client tries for half a minute before it gives up.
+        status = get_session().head(constants.ENDPOINT, timeout=5).status_code
+        if status >= 500:
+            raise ConnectionError(f"it answers {status}")
+        return found(offline=False)
 
     try:
-        # Without this look the Hub's client tries for half a minute before it gives up.
-        get_session().head(constants.ENDPOINT, timeout=5)
-        offline = False
+        return found(offline=True)
     except Exception:
-        offline = True
-    folder: str = snapshot_download(
-        name,
-        repo_type=kind,
-        revision=revision,
-        allow_patterns=[*files],
-        local_files_only=offline,
-    )
-    return Path(folder)
+        try:
+            return patiently(asked, Path(constants.HF_HOME))
+        except Exception as error:
+            raise ConnectionError(f"{constants.ENDPOINT}: {line(error)}") from error
+
+
+def patiently(action: Callable[[], Result], folder: Path) -> Result:
+    """What an action gives that downloads to a folder.
+
+    It runs in a thread, which is left behind where for ``PATIENCE`` seconds nothing has
+    come: who waits for a name server can't be interrupted. Raises ``TimeoutError``
+    then, and else what the action raises.
+    """
+    future: Future[Result] = Future()
+
+    def act() -> None:
+        try:
+            future.set_result(action())
+        except BaseException as error:
+            future.set_exception(error)
+
+    Thread(target=act, daemon=True).start()
+    size, since = -1, time.monotonic()
+    while not wait([future], timeout=min(1.0, PATIENCE)).done:
+        now = _size(folder)
+        if now != size:
+            size, since = now, time.monotonic()
+        if time.monotonic() - since > PATIENCE:
+            raise TimeoutError(f"nothing came for {PATIENCE:.0f} seconds")
+    return future.result()
+
+
+def _size(folder: Path) -> int:
+    """The bytes of all files in a folder, while files come and go."""
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            total += path.lstat().st_size
+    return total
+
+
+def line(error: BaseException) -> str:
+    """What an error says, in one line that is not long."""
+    return f"{' '.join(str(error).split()) or type(error).__name__:.300}"

@@ -16,8 +16,8 @@ to be known of it (``home``). A run that was stopped goes on from its last
 ``checkpoint``.
 """
 
-from recorded.checkpoint import Checkpoint, flush
-from recorded.process import undisturbed
+from recorded.checkpoint import Checkpoint, DamagedCheckpoint, flush
+from recorded.process import lacks_memory, undisturbed
 from recorded.provenance import (
     Fingerprint,
     differences,
@@ -45,6 +45,7 @@ from recorded.records import (
 
 __all__ = [
     "Checkpoint",
+    "DamagedCheckpoint",
     "Experiment",
     "Fingerprint",
     "Metrics",
@@ -60,6 +61,7 @@ __all__ = [
     "fingerprint",
     "flush",
     "incidental",
+    "lacks_memory",
     "make",
     "named",
     "read",

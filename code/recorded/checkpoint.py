@@ -11,13 +11,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from recorded.process import lacks_memory
+
 INTERVAL = 30.0  # seconds of work between two checkpoints
+
+
+class DamagedCheckpoint(RuntimeError):
+    """A checkpoint that is not as it was kept."""
 
 
 class Checkpoint:
     """Where a run goes on that was stopped: the last state of each of its stages.
 
-    Without a folder nothing is kept.
+    Without a folder nothing is kept. Raises ``DamagedCheckpoint``, as ``load`` does,
+    where a file in the folder can't be read.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -74,12 +81,17 @@ class Checkpoint:
 
         try:
             # Tensors and plain values only: nothing in the file is run.
-            content: dict[str, Any] = torch.load(path, mmap=mmap, weights_only=True)
+            content = torch.load(path, mmap=mmap, weights_only=True)
+            return {name: content[name] for name in ("state", "spent")}
         except Exception as error:
-            raise RuntimeError(
-                f"checkpoint {path} can't be read ({error}); delete it to begin again"
+            if lacks_memory(error):
+                raise
+            # PyTorch goes on to say how to run what is in it.
+            why = f"{type(error).__name__}: {error}".partition("\n")[0]
+            raise DamagedCheckpoint(
+                f"checkpoint {path} can't be read ({why.partition('. ')[0]:.200}); "
+                "delete it to begin again"
             ) from error
-        return content
 
 
 @contextmanager

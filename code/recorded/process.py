@@ -1,5 +1,6 @@
-"""What a run would leave behind in the process that makes it."""
+"""What a run would leave behind in the process that makes it, and what it may lack."""
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,3 +20,16 @@ def undisturbed() -> Iterator[None]:
             yield
         finally:
             torch.set_flush_denormal(flushes)
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, also that of an accelerator, is used up.
+
+    PyTorch has a class of its own for the latter alone.
+    """
+    return (
+        isinstance(error, MemoryError)
+        or getattr(error, "errno", None) == errno.ENOMEM
+        or "allocate memory" in str(error)
+        or "out of memory" in str(error)
+    )

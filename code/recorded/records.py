@@ -40,7 +40,7 @@ from safetensors import SafetensorError
 
 from recorded.checkpoint import Checkpoint, first_process, flush, naming
 from recorded.home import home, may_train
-from recorded.process import undisturbed
+from recorded.process import lacks_memory, undisturbed
 from recorded.provenance import (
     Fingerprint,
     differences,
@@ -218,9 +218,9 @@ def recorded_run(
         return None, changes
     try:
         scores = _scores(experiment, recorded.predictions)
-    except MemoryError:
-        raise
     except Exception as error:  # the code is that which wrote it: other tensors
+        if lacks_memory(error):
+            raise
         why = f"{type(error).__name__}: {error}"
         raise _tampered(folder, f"{FILES[1]} gives no scores, {_line(why)}") from error
     if scores.keys() != recorded.scores.keys():
