@@ -4,7 +4,9 @@ import gzip
 import hashlib
 import re
 import shutil
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ import pytest
 import torch
 from datasets import Dataset
 
-from hw2 import data
+from hw2 import data, files
+from server import Request, serving
 
 FIRST = "train-images-idx3-ubyte"
 
@@ -113,6 +116,14 @@ def test_out_of_reach_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 # Damaged copies of FashionMNIST
 
+DAMAGED_COPY = pytest.mark.fault(
+    "data",
+    provoked="A packed file of FashionMNIST is cut, overwritten, empty, a web page or "
+    "another one.",
+    result="The next sound copy is used, and a line says so; where there is none, a "
+    "line names each damaged copy and says what to do.",
+    kept="All copies.",
+)
 LABELS = "t10k-labels-idx1-ubyte"
 # What may stand under the name of a packed file, and what is said of it.
 DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
@@ -152,6 +163,7 @@ def assert_reported(
     assert re.fullmatch(re.escape(str(packed)) + said + ".*" + end, line)
 
 
+@DAMAGED_COPY
 def test_an_unpacked_file_beside_a_damaged_one(
     folder: Path,
     tmp_path: Path,
@@ -166,6 +178,7 @@ def test_an_unpacked_file_beside_a_damaged_one(
     assert_reported(capsys, packed, damaged[1], used=tmp_path / LABELS)
 
 
+@DAMAGED_COPY
 def test_debians_package_beside_a_damaged_download(
     folder: Path,
     places: tuple[Path, Path],
@@ -180,6 +193,12 @@ def test_debians_package_beside_a_damaged_download(
     assert_reported(capsys, packed, damaged[1], used=debian / LABELS)
 
 
+@pytest.mark.fault(
+    "data",
+    provoked="A download of FashionMNIST stopped between two files.",
+    result="The other files are taken from Debian's package.",
+    kept="What was downloaded.",
+)
 def test_a_download_that_stopped_half_way(
     folder: Path, places: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,6 +233,7 @@ def test_a_damaged_download_is_made_again(
     assert len(data.fashion_mnist("test")[1]) == 10_000
 
 
+@DAMAGED_COPY
 def test_every_damaged_copy_is_named(
     folder: Path, places: tuple[Path, Path], damaged: tuple[bytes, str]
 ) -> None:
@@ -230,6 +250,7 @@ def test_every_damaged_copy_is_named(
     assert "install Debian's dataset-fashion-mnist" in text and "\n" not in text
 
 
+@DAMAGED_COPY
 def test_a_named_folder_is_the_only_one(
     folder: Path,
     places: tuple[Path, Path],
@@ -260,7 +281,7 @@ def test_a_missing_imdb_is_said(
         raise ConnectionError("no network")
 
     monkeypatch.setattr("huggingface_hub.get_session", offline)
-    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", offline)
     monkeypatch.delenv("HW2_IMDB", raising=False)
     if named:
         monkeypatch.setenv("HW2_IMDB", str(tmp_path / "nowhere"))
@@ -283,14 +304,32 @@ def test_the_hubs_layout_is_read(
     digest = hashlib.sha256(b"0\tBad.\n1\tGood.\n").hexdigest()
     monkeypatch.setitem(data.IMDB_DIGESTS, "train", digest)
     monkeypatch.delenv("HW2_IMDB", raising=False)
-    monkeypatch.setattr("huggingface_hub.get_session", lambda: None)
     monkeypatch.setattr(
-        "huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path)
+        "huggingface_hub.hf_hub_download",
+        lambda _, file, **__: str(tmp_path / file),
     )
     texts, labels = data.imdb("train")
     assert (texts, labels.tolist()) == (["Bad.", "Good."], [0, 1])
-    with pytest.raises(data.MissingData, match=r"no test-\*\.parquet"):
+
+
+@pytest.mark.fault(
+    "data",
+    provoked="There is only one split of IMDB, or of FashionMNIST.",
+    result="A line names the folder and what it lacks.",
+    kept="The split that is there.",
+)
+def test_one_split_only_is_told(
+    folder: Path, shards: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data.imdb("train")
+    with pytest.raises(data.MissingData, match=r"plain_text has no test-\*\.parquet"):
         data.imdb("test")
+    for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
+        shutil.copy(folder / name, tmp_path)
+    monkeypatch.setenv("HW2_FASHION_MNIST", str(tmp_path))
+    data.fashion_mnist("train")
+    with pytest.raises(data.MissingData, match=r"no sound t10k-images-idx3-ubyte\.gz"):
+        data.fashion_mnist("test")
 
 
 # Damaged copies of IMDB
@@ -350,6 +389,13 @@ NO_FILES: dict[str, Callable[[Path], bytes]] = {
 }
 
 
+@pytest.mark.fault(
+    "data",
+    provoked="A file of IMDB is cut, empty, a web page, a Git LFS pointer or of other "
+    "columns or labels.",
+    result="A line names the file and says what to do.",
+    kept="All files.",
+)
 @pytest.mark.parametrize("kind", NO_FILES)
 def test_a_damaged_file_of_imdb_is_named(shards: list[Path], kind: str) -> None:
     sound, damaged = shards
@@ -360,13 +406,34 @@ def test_a_damaged_file_of_imdb_is_named(shards: list[Path], kind: str) -> None:
     assert str(sound) not in text and "put the published one there" in text
 
 
+def test_a_damaged_file_of_the_hubs_cache_is_to_be_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its folder: the client would take it from there again."""
+    folder = tmp_path / "datasets--stanfordnlp--imdb"
+    file = folder / "snapshots" / "1" / "plain_text" / "train-1.parquet"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(POINTER)
+    monkeypatch.setenv("HW2_IMDB", str(file.parents[1]))
+    with pytest.raises(ValueError, match=f"delete {folder} to download it again"):
+        data.imdb("train")
+
+
 TEXTS, LABEL = [f"Review {i} of 1." for i in range(99)], [1] * 99
 
 
+@pytest.mark.fault(
+    "data",
+    provoked="IMDB has a review more, one less, another one or a label out of range.",
+    result="A line names the files and says that they are not the published ones.",
+    kept="All files.",
+)
 @pytest.mark.parametrize(
     ("texts", "labels"),
     [
         ([*TEXTS, "Another."], [*LABEL, 1]),
+        (TEXTS, [2, *LABEL[1:]]),
+        (TEXTS, [-1, *LABEL[1:]]),
         (TEXTS[:-1], LABEL[:-1]),
         (["Another.", *TEXTS[1:]], LABEL),
         (TEXTS, [0, *LABEL[1:]]),
@@ -400,6 +467,122 @@ def test_bert_base_is_looked_for_on_the_hub(monkeypatch: pytest.MonkeyPatch) -> 
         raise ConnectionError("no network")
 
     monkeypatch.setattr("huggingface_hub.get_session", offline)
-    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", offline)
     with pytest.raises(data.MissingData, match="bert-base-uncased is not here"):
         data.bert_base_folder()
+
+
+# The network
+
+
+@pytest.fixture
+def mirror(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> Iterator[tuple[Path, list[Callable[[Request], None]]]]:
+    """Where a file is downloaded to, and how its server answers, the last one last."""
+    monkeypatch.undo()  # of ``places``, torchvision is as it is
+    downloads, debian = places
+    packed = gzip.compress((folder / LABELS).read_bytes(), mtime=0)
+    (copy_of(folder, downloads) / LABELS).unlink()
+    answers: list[Callable[[Request], None]] = []
+
+    def answer(request: Request) -> None:
+        answers.pop(0)(request) if answers else request.reply(packed)
+
+    md5 = hashlib.md5(packed).hexdigest()
+    monkeypatch.delenv("HW2_FASHION_MNIST", raising=False)
+    monkeypatch.setattr(data, "DOWNLOADS", downloads.parents[1])
+    monkeypatch.setattr(data, "DEBIAN_FASHION_MNIST", debian)
+    monkeypatch.setattr(files, "PATIENCE", 0.5)
+    with serving(answer) as address:
+        kind = "torchvision.datasets.FashionMNIST"
+        monkeypatch.setattr(f"{kind}.mirrors", [f"{address}/"])
+        monkeypatch.setattr(f"{kind}.resources", [(f"{LABELS}.gz", md5)])
+        yield downloads, answers
+
+
+def refused(said: str) -> None:
+    with pytest.raises((data.MissingData, ValueError)) as raised:
+        data.fashion_mnist("test")
+    line = str(raised.value)
+    assert f"{LABELS} of FashionMNIST is not here and could not be down" in line
+    assert re.search(said, line), line
+    assert "install Debian's dataset-fashion-mnist or set HW2_FASHION_MNIST" in line
+    assert "\n" not in line
+
+
+# How a server fails: to its first question, then to the second, and what is said.
+FAILURES: dict[str, tuple[list[Callable[[Request], None]], str]] = {
+    "an error": ([lambda r: r.reply(b"", 500)], "HTTP Error 500"),
+    "no answer": ([lambda r: r.stall()], "nothing came for"),
+    "half of it, and no more": (
+        [lambda r: r.reply(b""), lambda r: r.reply(bytes(999), stops=99, stalls=True)],
+        "nothing came for",
+    ),
+    "half of it, and the end": (
+        [lambda r: r.reply(b""), lambda r: r.reply(bytes(999), stops=99)],
+        "File not found or corrupted",
+    ),
+    "other bytes": (
+        [lambda r: r.reply(b""), lambda r: r.reply(b"<!DOCTYPE html><p>Log in")],
+        "File not found or corrupted",
+    ),
+}
+
+
+@pytest.mark.fault(
+    "network",
+    provoked="The server of FashionMNIST gives an error, stalls, breaks off or sends "
+    "other bytes.",
+    result="The download is given up in a bounded time, and a line says why and what "
+    "to do; the next attempt makes it anew.",
+    kept="The files that are there.",
+)
+@pytest.mark.parametrize("kind", FAILURES)
+def test_a_failed_download_is_told_and_made_anew(
+    mirror: tuple[Path, list[Callable[[Request], None]]], kind: str
+) -> None:
+    _, answers = mirror
+    failures, said = FAILURES[kind]
+    answers += failures
+    refused(said)
+    answers.clear()
+    assert len(data.fashion_mnist("test")[1]) == 10_000
+
+
+@pytest.mark.fault(
+    "network",
+    provoked="Looking for the name of a server never ends.",
+    result="The download is given up in a bounded time, and a line says so.",
+    kept="The files that are there.",
+)
+def test_a_name_server_that_hangs_is_not_waited_for(
+    mirror: tuple[Path, list[Callable[[Request], None]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: ended.wait())
+    refused("nothing came for")
+    ended.set()
+
+
+def test_what_comes_slowly_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as something comes; an error is that of the download."""
+    monkeypatch.setattr(files, "PATIENCE", 0.5)
+    pause = threading.Event()
+
+    def slowly() -> int:
+        for part in range(6):
+            pause.wait(0.3)
+            (tmp_path / str(part)).write_bytes(b"part")
+        return 6
+
+    assert files.patiently(slowly, tmp_path) == 6
+    with pytest.raises(TimeoutError, match="its own"):
+        files.patiently(lambda: failing(TimeoutError("its own")), tmp_path)
+
+
+def failing(error: Exception) -> None:
+    raise error
