@@ -17,4 +17,10 @@ if __name__ == "__main__":
     whole = asked("QUARTO_PROJECT_RENDER_ALL") and asked("QUARTO_PROFILE") != "draft"
     if whole and "index.html" in asked("QUARTO_PROJECT_OUTPUT_FILES", ""):
         book = Path(os.environ["QUARTO_PROJECT_OUTPUT_DIR"])
-        render(Path.cwd(), ["notebooks"], book)
+        project = render(Path.cwd(), ["notebooks"], book)
+        for source, name in project.names.items():
+            # Where two files of chapters have one name, html.lua doesn't know theirs.
+            page, stem = (book / source).with_suffix(".html"), Path(source).stem
+            if name != stem:
+                text = page.read_text().replace(f"/{stem}.ipynb", f"/{name}.ipynb")
+                page.write_text(text)

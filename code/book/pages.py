@@ -33,6 +33,7 @@ COMPLETE = '<meta property="og:title"'  # what a page has that is complete
 # number is hidden on the page; a space that may not be left out would take its place.
 IN_TITLE = re.compile(r"<title>\d+&nbsp; ")
 IN_HEADING = re.compile(r'(<span class="chapter-number">\w+</span>)&nbsp; ')
+OF_BOOK = ".bar .home, .sidebar-title a"  # where a page has the title of its book
 LEFT_OUT = "script, nav, summary, .notebook"
 
 
@@ -60,7 +61,7 @@ def complete(book: Path, address: str = "") -> None:
             continue
         if not soup.title or "</head>" not in text:
             raise ValueError(f"{path} has no head with a title")
-        title, _, of_book = _text(soup.title).rpartition(" – ")
+        title, of_book = _titles(soup)
         title = title or of_book  # of Quarto's first page
         if COMPLETE not in text:
             card = f"cards/{name.removesuffix('.html').replace('/', '-')}.png"
@@ -72,6 +73,15 @@ def complete(book: Path, address: str = "") -> None:
         shrink(font, book)
     script = f"window.bookWords = {json.dumps(words, ensure_ascii=False)};\n"
     (book / "scripts" / "words.js").write_text(script)
+
+
+def _titles(soup: BeautifulSoup) -> tuple[str, str]:
+    """The title of a page, which Quarto's first page has not, and that of its book."""
+    title, of_book = map(_text, (soup.title, soup.select_one(OF_BOOK)))
+    if title.endswith(f" – {of_book}"):  # which may have a dash in itself
+        return title.removesuffix(f" – {of_book}"), of_book
+    title, _, of_book = title.rpartition(" – ")
+    return title, of_book
 
 
 def readable(text: str) -> str:

@@ -242,7 +242,7 @@ local function theorem(div, prefix)
     local environment = theorems[prefix]
     local head = pandoc.Inlines({ tex("\\renewcommand{\\the" .. environment .. "}{" .. number
       .. "}\\begin{" .. environment .. "}") })
-    if title then head = head .. { tex("[") } .. title .. { tex("]") } end
+    if title then head = head .. { tex("[{") } .. title .. { tex("}]") } end
     head:insert(tex("\\label{" .. in_latex(div.identifier) .. "}\n"))
     put_first(content, head)
     put_last(content, { tex("\n\\end{" .. environment .. "}") })
@@ -375,6 +375,8 @@ end
 local function cite(element)
   local links = pandoc.Inlines({})
   for index, citation in ipairs(element.citations) do
+    local small = citation.id:gsub("^%u", string.lower)  -- @Fig-a begins a sentence
+    if prefix_of(small) then citation.id = small end
     if not prefix_of(citation.id) then
       if index > 1 and #links > 0 then
         fail("references and citations are mixed at @" .. citation.id)

@@ -121,10 +121,8 @@ def _arguments(project: Project, name: str) -> list[str]:
         *("--metadata=link-citations", f"--metadata=lang={project.language}"),
         f"--metadata=chapter-prefix={project.chapter_prefix}",
     ]
-    if "bibliography" in project.options:
-        path = project.root / project.options["bibliography"]
-        arguments.append(f"--bibliography={path}")
-    return arguments
+    paths = (project.root / name for name in project.bibliographies)
+    return arguments + [f"--bibliography={path}" for path in paths]
 
 
 def _run(project: Project, kind: str, out: Path) -> None:

@@ -67,9 +67,6 @@ def _titles(project: Project) -> dict[str, Any]:
             form, markup = element["c"]
             number = _line(project.root / FILE, re.escape(markup))
             raise RenderError(f"{FILE}:{number}: raw {form} is not supported: {markup}")
-    for key in ("title", "subtitle"):
-        if read["meta"].get(key, {"t": "MetaInlines"})["t"] != "MetaInlines":
-            raise RenderError(f"{FILE}: {key} is no line of text: {shown[key]}")
     return read
 
 

@@ -123,6 +123,8 @@ def _title(chapter: dict[str, Any]) -> list[dict[str, Any]]:
             parts = [part for part in element["c"][2] if not _is_number(part)]
             if len(parts) < len(element["c"][2]):
                 parts = parts[1:]  # the space after the number
+            while parts and parts[-1]["t"] in ("Space", "Note"):
+                parts = parts[:-1]
             return _bare(parts)
     return []
 

@@ -35,7 +35,7 @@ Loader.add_implicit_resolver(
 
 
 def _text(node: yaml.Node, name: str) -> str:
-    """A text that is shown, as it is typed."""
+    """A text that is shown, as it is typed, in one line."""
     if not isinstance(node, yaml.ScalarNode):
         kind = "list" if isinstance(node, yaml.SequenceNode) else "mapping"
         raise _wrong(node, f"{name} is a {kind}, expected text")
@@ -43,7 +43,7 @@ def _text(node: yaml.Node, name: str) -> str:
         raise _wrong(node, f"{name} is empty, expected text; or leave it out")
     if "{{<" in node.value:
         raise _wrong(node, f"{name} has a shortcode, {node.value}: not supported")
-    return str(node.value)
+    return " ".join(str(node.value).split())
 
 
 def _authors(node: yaml.Node, name: str) -> list[str]:
@@ -83,6 +83,13 @@ def _language(node: yaml.Node, name: str) -> str:
     if text not in ("en", "en-US", "en-GB"):
         raise _wrong(node, f"{name} is {text!r}, supported are en, en-US and en-GB")
     return text
+
+
+def _folder(node: yaml.Node, name: str) -> str:
+    path = posixpath.normpath(_text(node, name))
+    if path in (".", "..") or path.startswith(("/", "../")):
+        raise _wrong(node, f"{name} is {path}, expected a folder in that of the book")
+    return path
 
 
 def _sources(node: yaml.Node, name: str) -> list[str]:
@@ -125,7 +132,7 @@ def _wrong(node: yaml.Node, message: str) -> RenderError:
 SCHEMA: dict[str, Any] = {
     "project": {
         "type": None,
-        "output-dir": None,
+        "output-dir": _folder,
         "execute-dir": None,
         "pre-render": None,
         "post-render": None,
@@ -143,7 +150,7 @@ SCHEMA: dict[str, Any] = {
     },
     "execute": {"freeze": None},
     "lang": _language,
-    "language": {"crossref-ch-prefix": None},
+    "language": {"crossref-ch-prefix": _text},
     "bibliography": None,
     "jupyter": None,
     "format": {
@@ -240,7 +247,11 @@ class Project:
 
     def filters(self, name: str) -> list[str]:
         """The Lua filters that a format's document goes through first."""
-        return list(self.format(name).get("filters") or [])
+        return _listed(self.format(name).get("filters"))
+
+    @property
+    def bibliographies(self) -> list[str]:
+        return _listed(self.options.get("bibliography"))
 
     @property
     def styles(self) -> list[str]:
@@ -303,6 +314,7 @@ def read_project(root: Path) -> Project:
         ("filters", ".lua", (*bare.filters("html"), *bare.filters("pdf"))),
         ("css", ".css", bare.styles),
         ("include-in-header", ".tex", bare.preambles),
+        ("bibliography", ".bib", bare.bibliographies),
         ("pre-render", ".py", bare.pre_render),
         ("post-render", ".py", bare.post_render),
     ):
