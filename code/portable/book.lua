@@ -84,8 +84,22 @@ end
 
 -- Chapters and sections ----------------------------------------------------------------
 
+-- A heading with a note has a short form for the contents, which to LaTeX ends at a ].
+local function in_braces(inlines)
+  local noted = false
+  inlines:walk({ Note = function() noted = true end })
+  local function braced(element)
+    local has = element.t == "Math" and element.text:match("]")
+      or element.t == "Link" and element.target:match("^#")
+    if has then return { tex("{"), element, tex("}") }, false end
+  end
+  return noted and inlines:walk({ traverse = "topdown", Math = braced, Link = braced })
+    or inlines
+end
+
 local function header(element)
   local level = element.level
+  if latex then element.content = in_braces(element.content) end
   if level == 1 then
     counts = {}
     homes[source] = homes[source] or element.identifier
@@ -389,14 +403,16 @@ local function cite(element)
   return links
 end
 
+local function unquoted(text)
+  return (text:gsub("%%(%x%x)", function(code) return string.char(tonumber(code, 16)) end))
+end
+
 -- A link to a source file, [text](../chapter.qmd#label), is one to its place in the book,
 -- and so is [text](#label). Where the place is on another page, the link leads to
 -- book:chapter.qmd#label.
 local function book_link(element)
-  local target = element.target:gsub("%%(%x%x)", function(code)
-    return string.char(tonumber(code, 16))
-  end)
-  local path, label = target:match("^([^#]*)#?(.*)$")
+  local path, label = element.target:match("^([^#]*)#?(.*)$")
+  path, label = unquoted(path), unquoted(label)
   local file = source
   if path:match("%.qmd$") and not path:match("^%a[%w+.-]*:") then
     file = path:sub(1, 1) == "/" and path:sub(2)
@@ -420,13 +436,19 @@ local function book_link(element)
   end
   if not given then fail("no place for the link to " .. element.target) end
   local away = not latex and file ~= source
-  element.target = (away and "book:" .. file or "") .. "#" .. (given or "")
+  element.target = (away and "book:" .. file:gsub("[%%#]", { ["%"] = "%25", ["#"] = "%23" }) or "") .. "#" .. (given or "")
   return element
+end
+
+-- A figure as LaTeX can show it.
+local function vector(image)
+  if latex then image.src = image.src:gsub("^(figures/.*)%.svg$", "%1.pdf") end
+  return image
 end
 
 function Pandoc(doc)
   chapter_prefix = pandoc.utils.stringify(doc.meta["chapter-prefix"])
-  doc = note_places(doc:walk({ Div = for_format }))
+  doc = note_places(doc:walk({ Div = for_format, Image = vector }))
   doc = doc:walk({
     traverse = "topdown",
     Header = header,

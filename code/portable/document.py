@@ -91,7 +91,11 @@ def _chapter(project: Project, folder: Path, source: str, text: str) -> dict[str
 
 
 def _check_headings(source: str, path: Path, blocks: list[dict[str, Any]]) -> None:
-    """Stops at what Quarto numbers in one way on pages and in another in its menu."""
+    """Stops where Quarto's pages and its PDF say different things.
+
+    Its pages put the heading above what stands before it, and the PDF does not. On its
+    pages a second heading has the number of the next file, and in the PDF its own.
+    """
     shown = [block for block in blocks if not _is_empty(block)]
     if shown and (shown[0]["t"], shown[0]["c"][0]) != ("Header", 1):
         raise RenderError(

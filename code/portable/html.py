@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from portable.pandoc import pandoc, walk, words
 from portable.project import Project
@@ -195,7 +195,7 @@ def _relink(
         target = element["c"][2]
         path, _, label = target[0].partition("#")
         if path.startswith("book:"):
-            home = sources[path.removeprefix("book:")]
+            home = sources[unquote(path.removeprefix("book:"))]
             target[0] = f"{quote(posixpath.relpath(home, folder))}#{label}"
         elif element["t"] == "Link" and not path and label not in homes[page]:
             # A label or an entry of the references, which only one page has.

@@ -116,6 +116,8 @@ def _sources(node: yaml.Node, name: str) -> list[str]:
 
 def _shown(node: yaml.Node) -> str:
     """A node in one line, as YAML."""
+    if isinstance(node, yaml.ScalarNode):
+        return str(node.value)
     data = Loader("").construct_document(node)
     return str(
         yaml.safe_dump(data, default_flow_style=True, allow_unicode=True, width=1000)
