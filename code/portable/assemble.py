@@ -2,6 +2,8 @@
 
 import base64
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,20 @@ from nbformat import NotebookNode
 
 from portable import RenderError
 from portable.chapter import Piece
+from portable.shown import ENDINGS, FORMATS, PDF, TABLE, form, plain, shown
 
 CELL, OUTPUT = "begins-cell", "is-output"  # the classes of marks, for the notebooks
+GIVEN = "is-given"  # by a cell, and no Markdown
+REFUSED = "is-refused"  # by the format that gets here, with this message
+NO_SVG = (
+    "shows an SVG picture, which LaTeX can set only where the program rsvg-convert is "
+    "installed and can read it"
+)
+SVG = "image/svg+xml"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+# A caption stands after this word, so that it is a paragraph whatever it begins with.
+CAPTION = "caption"
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def unmarked(node: Any) -> Any:
@@ -23,7 +37,7 @@ def unmarked(node: Any) -> Any:
     for child in node:
         if isinstance(child, dict) and child.get("t") == "Div":
             (_, classes, _), blocks = child["c"]
-            if CELL in classes or OUTPUT in classes:
+            if {CELL, OUTPUT, GIVEN} & set(classes):
                 found += unmarked(blocks)
                 continue
         found.append(unmarked(child))
@@ -41,16 +55,23 @@ def assemble(
     An image is written as both ``.svg`` and ``.pdf`` where it is a vector figure, and
     named with ``.svg``. An empty block of the class ``CELL`` stands before each cell,
     and a block of the class ``OUTPUT`` around each output that is Markdown; the
-    attribute ``n`` counts the cells of the chapter, and the outputs of the cell.
+    attribute ``n`` counts the cells of the chapter, and the outputs of the cell. What
+    HTML and LaTeX show differently is there for either. Raises ``RenderError``.
     """
     parts = []
     for index, (piece, cell) in enumerate(zip(pieces, notebook.cells, strict=True)):
         parts.append(_marked(CELL, index, ""))
         if piece.kind == "markdown":
-            parts.append(cell.source)
+            parts.append(_unescaped(cell.source))
         elif piece.options.get("include", True):
             parts.append(_cell(source, piece, cell, figures))
     return "\n\n".join(parts)
+
+
+def _unescaped(markdown: str) -> str:
+    """Markdown with that in two braces, or three, which Quarto shows with one less."""
+    text = re.sub(r"(`+\s*)\{\{(\w+)\}\}", r"\1{\2}", markdown)
+    return re.sub(r"\{(\{\{<[^}]*>\}\})\}", r"\1", text)
 
 
 def _cell(source: str, piece: Piece, cell: NotebookNode, figures: Path) -> str:
@@ -64,68 +85,190 @@ def _cell(source: str, piece: Piece, cell: NotebookNode, figures: Path) -> str:
             fold = f'code-fold="{shown}" code-summary="{summary}"'
         parts.append(_code(piece.text, "python cell-code", fold))
     if options.get("output", True):
-        parts += _outputs(source, piece, cell, figures)
+        html, latex = (
+            _outputs(source, piece, cell, figures, format) for format in FORMATS
+        )
+        parts += _for_both(html, latex)
     return "\n\n".join(parts)
 
 
-def _outputs(source: str, piece: Piece, cell: NotebookNode, figures: Path) -> list[str]:
+def _for_both(html: list[str], latex: list[str]) -> list[str]:
+    """Texts for HTML and for LaTeX as one list, where they are the same only once."""
+    if len(html) != len(latex):
+        html, latex = ["\n\n".join(html)], ["\n\n".join(latex)]
+    texts = []
+    for one, other in zip(html, latex, strict=True):
+        if one == other:
+            texts.append(one)
+        else:
+            texts += [_only("html", one), _only("pdf", other)]
+    return texts
+
+
+def _outputs(
+    source: str, piece: Piece, cell: NotebookNode, figures: Path, format: str
+) -> list[str]:
+    """What a format shows of a cell: a text for each output, or for several of them."""
     options = piece.options
     label = str(options.get("label", ""))
-    texts: list[str] = []
-    images: list[Path] = []
-    number = -1  # of the outputs but the streams
-    for output in cell.outputs:
-        number += output.output_type != "stream"
-        if output.output_type == "stream":
-            if output.name == "stdout" or options.get("warning", True):
-                texts.append(_code(output.text.rstrip("\n"), f"output {output.name}"))
-            continue
-        data = output.data
-        stem = f"{Path(source).stem}-{label or piece.line}-{len(images) + 1}"
-        if "text/markdown" in data:
-            texts.append(_marked(OUTPUT, number, data["text/markdown"]))
-        elif "text/latex" in data:
-            texts.append(data["text/latex"])
-        elif "image/svg+xml" in data:
-            images.append(figures / f"{stem}.svg")
-            images[-1].write_text(data["image/svg+xml"])
-            pdf = base64.b64decode(data["application/pdf"])
-            images[-1].with_suffix(".pdf").write_bytes(pdf)
-        elif "image/png" in data:
-            images.append(figures / f"{stem}.png")
-            images[-1].write_bytes(base64.b64decode(data["image/png"]))
-        elif "text/plain" in data:
-            texts.append(_code(data["text/plain"], "output"))
-        else:
-            raise RenderError(
-                f"{source}:{piece.line}: cell {piece.name} shows "
-                f"{', '.join(data)}, which is not supported"
-            )
-    if label.startswith("fig-"):
-        return [*texts, _figure(source, piece, images)]
-    if label.startswith("tbl-"):
-        if not texts or not re.search(r"^\|", texts[-1], re.MULTILINE):
-            raise RenderError(
-                f"{source}:{piece.line}: cell {label} ends in no Markdown table"
-            )
-        caption = str(options["tbl-cap"])
-        return [*texts[:-1], _float(label, texts[-1], caption)]
-    return texts + [f"![](figures/{image.name})" for image in images]
-
-
-def _figure(source: str, piece: Piece, images: list[Path]) -> str:
-    options = piece.options
     where = f"{source}:{piece.line}: cell {piece.name}"
-    if not images:
-        raise RenderError(f"{where} has a fig-cap and shows no figure")
-    captions = _each(options.get("fig-subcap"), len(images), where, "fig-subcap")
-    alts = _each(options.get("fig-alt"), len(images), where, "fig-alt")
-    body = "\n\n".join(
-        f'![{caption}](figures/{image.name}){{alt="{_attribute(alt)}"}}'
-        for caption, image, alt in zip(captions, images, alts, strict=True)
+    outputs = shown(cell.outputs, options, format)
+    forms = [_form(output, format, where) for output in outputs]
+    count = sum(kind in ENDINGS for kind, _ in forms)
+    alts = iter(_each(options.get("fig-alt"), count, where, "fig-alt"))
+    places = [id(output) for output in cell.outputs if "data" in output]
+    chapter = "-".join(Path(source).with_suffix("").parts)
+    stem = f"{chapter}-{label if re.match('(fig|tbl)-', label) else piece.line}"
+    texts: list[str] = []
+    pictures = 0
+    for output, (kind, content) in zip(outputs, forms, strict=True):
+        if output.output_type == "stream":
+            texts.append(_code(content, f"output {output.name}"))
+        elif kind in ENDINGS:
+            pictures += 1
+            path = figures / f"{stem}-{pictures}"
+            made = _picture(output, kind, path, next(alts))
+            if format == "latex" and not _settable(path, kind):
+                made = f"```{{.{REFUSED}}}\n{where} {NO_SVG}\n```"
+            texts.append(made)
+        elif kind == "text/markdown":
+            texts.append(_marked(OUTPUT, places.index(id(output)), content))
+        elif kind == "text/plain":
+            texts.append(_plain(content))
+        elif kind == "application/javascript":
+            script = f'<script type="{kind}">\n{content}\n</script>'
+            texts.append(_given(fenced(script, "{=html}")))
+        else:
+            texts.append(_given(fenced(content, f"{{={kind.removeprefix('text/')}}}")))
+    displayed = ["data" in output for output in outputs]
+    if label.startswith("fig-"):
+        return _figure(piece, texts, displayed, where)
+    if label.startswith("tbl-"):
+        if not any(_has_table(*each) for each in forms if each[0] not in ENDINGS):
+            raise RenderError(f"{where} shows no table")
+        return _table(piece, texts, displayed)
+    if "layout-ncol" in options and texts:
+        if count != len(texts):
+            raise RenderError(f"{where} has a layout-ncol and shows more than figures")
+        panels = "\n\n".join(_panel(text, "", where) for text in texts)
+        return [f'::: {{.layout ncol="{options["layout-ncol"]}"}}\n{panels}\n:::']
+    return texts
+
+
+def _form(output: NotebookNode, format: str, where: str) -> tuple[str, str]:
+    """The MIME type and the content of what is shown of an output."""
+    if output.output_type == "stream":
+        kind, content = "text/plain", output.text
+    elif WIDGET in output.data:
+        raise RenderError(f"{where} shows a widget of Jupyter, which is not supported")
+    elif found := form(output.data, format):
+        kind, content = found
+    else:
+        raise RenderError(
+            f"{where} shows {', '.join(output.data)}, which is not supported"
+        )
+    if kind == "text/plain":
+        # What is drawn over itself on a terminal stands in lines one below the other.
+        content = re.sub(r"\r\n?", "\n", plain(content)).rstrip("\n")
+    if kind not in ENDINGS and (control := CONTROL.search(content)):
+        raise RenderError(
+            f"{where} shows the character {control[0]!r}, which a page can't have"
+        )
+    return kind, content
+
+
+def _picture(output: NotebookNode, kind: str, path: Path, alt: str) -> str:
+    """An image, whose files are written to ``path`` with their endings."""
+    data = output.data
+    kinds = {PDF, SVG} & data.keys() if kind in (PDF, SVG) else {kind}
+    files = {each: path.with_name(f"{path.name}.{ENDINGS[each]}") for each in kinds}
+    for each, file in files.items():
+        if each == SVG:
+            file.write_text(data[each], encoding="utf-8")
+        else:
+            file.write_bytes(base64.b64decode(data[each]))
+    name = files[SVG if SVG in kinds else kind].name
+    sizes = output.get("metadata", {}).get(kind, {})
+    given = "".join(
+        f" {key}={sizes[key]}" for key in ("width", "height") if sizes.get(key)
     )
-    columns = options.get("layout-ncol", 1)
-    return _float(piece.options["label"], body, options["fig-cap"], f'ncol="{columns}"')
+    return f'![](figures/{name}){{alt="{_attribute(_value(alt))}"{given}}}'
+
+
+def _settable(path: Path, kind: str) -> bool:
+    """Whether LaTeX can set a picture; an SVG is made a PDF, by Quarto's program."""
+    pdf = path.with_name(f"{path.name}.pdf")
+    if kind != SVG or pdf.exists():
+        return True
+    if not shutil.which("rsvg-convert"):
+        return False
+    svg = path.with_name(f"{path.name}.svg")
+    command = ["rsvg-convert", "-f", "pdf", "-a", "-o", str(pdf), str(svg)]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def _plain(text: str) -> str:
+    if re.fullmatch(r"'<table.*</table>'", text):  # what tabulate makes, for Quarto
+        return _given(text[1:-1])
+    return _code(text, "output")
+
+
+def _has_table(kind: str, content: str) -> bool:
+    """Whether there is a table in HTML or Markdown."""
+    rule = r"^\s*[|+]?[ :]*-{2,}"  # below or above its head
+    markdown = kind == "text/markdown" and re.search(rule, content, re.MULTILINE)
+    return bool(markdown or TABLE.search(content))
+
+
+def _figure(
+    piece: Piece, texts: list[str], displayed: list[bool], where: str
+) -> list[str]:
+    """The texts, of which those displayed are a figure, or its panels."""
+    options = piece.options
+    count = sum(displayed)
+    if not count:
+        raise RenderError(f"{where} has a fig-cap and shows no figure")
+    caption = options["fig-cap"]
+    # Without captions of the panels Quarto puts that of the figure under the first.
+    captions = [caption] + [""] * (count - 1)
+    if "fig-subcap" in options:
+        captions = _each(options["fig-subcap"], count, where, "fig-subcap")
+        if count == 1:
+            raise RenderError(f"{where} has a fig-subcap and shows one figure")
+    elif count > 1:
+        caption = ""
+    remaining = iter(captions)
+    texts = [
+        _panel(text, next(remaining), where) if shows and count > 1 else text
+        for text, shows in zip(texts, displayed, strict=True)
+    ]
+    columns = f'ncol="{options.get("layout-ncol", 1)}"'
+    if count == 1:
+        index = displayed.index(True)
+        texts[index] = _float(piece, texts[index], caption, where, columns)
+        return texts
+    if "layout-ncol" in options:  # then what is printed has its places, too
+        return [_float(piece, "\n\n".join(texts), caption, "", columns)]
+    beside, body = _parted(texts, displayed)
+    return [*beside, _float(piece, "\n\n".join(body), caption, "", columns)]
+
+
+def _table(piece: Piece, texts: list[str], displayed: list[bool]) -> list[str]:
+    """The texts, of which those displayed are a table and what is said with it."""
+    beside, body = _parted(texts, displayed)
+    caption = _value(piece.options["tbl-cap"])
+    return [*beside, _float(piece, "\n\n".join(body), caption, "", "")]
+
+
+def _parted(texts: list[str], displayed: list[bool]) -> tuple[list[str], list[str]]:
+    """The texts that are not displayed but printed, and those that are."""
+    pairs = list(zip(texts, displayed, strict=True))
+    return [text for text, it in pairs if not it], [text for text, it in pairs if it]
+
+
+def _value(text: Any) -> str:
+    """A text as Quarto has it that takes it for the value of an attribute at first."""
+    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", str(text))
 
 
 def _each(value: Any, count: int, where: str, option: str) -> list[str]:
@@ -138,11 +281,33 @@ def _each(value: Any, count: int, where: str, option: str) -> list[str]:
     return [str(text) for text in values]
 
 
-def _float(label: str, body: str, caption: str, attributes: str = "") -> str:
+def _float(piece: Piece, body: str, caption: str, where: str, attributes: str) -> str:
+    label = piece.options["label"]
     return (
         f":::: {{#{label} .float {attributes}}}\n{body}\n\n"
-        f"::: {{.caption}}\n{caption}\n:::\n::::"
+        f"{_caption(caption, where)}\n::::"
     )
+
+
+def _panel(text: str, caption: str, where: str) -> str:
+    return f"::: {{.panel}}\n{text}\n\n{_caption(caption, where)}\n:::"
+
+
+def _caption(text: str, where: str) -> str:
+    """A caption. That of a picture, which has a ``where``, is the same in brackets."""
+    line = " ".join(str(text).split())
+    bracketed = ""
+    if where and re.search(r"[\[\]]", line):
+        bracketed = f' where="{_attribute(where)}" text="{_attribute(line)}"'
+    return f"::: {{.caption{bracketed}}}\n{CAPTION} {line}\n:::"
+
+
+def _only(format: str, text: str) -> str:
+    return f'::: {{.content-visible when-format="{format}"}}\n{text}\n:::'
+
+
+def _given(text: str) -> str:
+    return f"::: {{.{GIVEN}}}\n{text}\n:::"
 
 
 def _marked(kind: str, number: int, text: str) -> str:

@@ -142,89 +142,171 @@ end
 
 -- Figures and tables -------------------------------------------------------------------
 
-local function captioned(name, number, caption)
-  local text = pandoc.utils.blocks_to_inlines(caption)
-  if latex then return text end
-  local start = pandoc.Span(name .. " " .. number .. ":", { class = "number" })
-  return pandoc.Inlines({ start, pandoc.Space() }) .. text
+-- The inlines of a caption, of which the first word is only the mark of one. Quarto has
+-- that of a picture in brackets, where the caption's own must be in pairs.
+local function caption_of(div)
+  local text = pandoc.utils.blocks_to_inlines(div.content)
+  local where = div.attributes.where
+  if where then
+    local read = pandoc.read("![" .. div.attributes.text .. "](x)", "markdown").blocks
+    local first = #read == 1 and (read[1].content or {})[1]
+    if not first or first.t ~= "Image" and first.t ~= "Plain" then
+      fail(where .. " has a caption with a bracket without its other, expected \\[ or \\]: "
+        .. div.attributes.text)
+    end
+  end
+  text:remove(1)
+  if #text > 0 then text:remove(1) end
+  return text
 end
 
-local function images_of(blocks)
-  local found = pandoc.List()
-  pandoc.Blocks(blocks):walk({ Image = function(image) found:insert(image) end })
-  return found
+local function captioned(name, number, caption)
+  local text = caption_of(caption)
+  if latex then return text end
+  local mark = name .. " " .. number .. (#text > 0 and ":" or "")
+  local start = pandoc.Span(mark, { class = "number" })
+  return pandoc.Inlines({ start, pandoc.Space() }) .. text
 end
 
 local function letter(index) return "(" .. string.char(96 + index) .. ")" end
 
+local function is_panel(block)
+  return block.t == "Div" and block.classes:includes("panel")
+end
+
+-- The image that a block is, if it is nothing else.
+local function image_of(blocks)
+  local content = #blocks == 1 and blocks[1].t == "Para" and blocks[1].content or {}
+  return #content == 1 and content[1].t == "Image" and content[1]
+end
+
+-- Blocks and panels one after the other; those that are pictures in rows of `columns`.
+local function panels(blocks, columns, head)
+  local count, done, row = 0, pandoc.Blocks({}), pandoc.Inlines({})
+  for _, block in ipairs(blocks) do
+    if is_panel(block) then count = count + 1 end
+  end
+  local index = 0
+  for _, block in ipairs(blocks) do
+    if not is_panel(block) then
+      done:insert(block)
+    else
+      index = index + 1
+      local content = pandoc.Blocks(block.content)
+      local text = caption_of(content:remove())
+      if head then text = head(index, text) end
+      local image = image_of(content)
+      if not latex then
+        content = image and { pandoc.Plain({ image }) } or content
+        done:insert(#text > 0 and pandoc.Figure(content, { pandoc.Plain(text) })
+          or pandoc.Div(content))
+      else
+        row:insert(tex(string.format(
+          "\\begin{minipage}[t]{%.3f\\linewidth}\\centering\n", 0.99 / columns)))
+        if image then
+          row:insert(image)
+        else
+          done:insert(pandoc.Para(row))
+          done:extend(content)
+          row = pandoc.Inlines({})
+        end
+        if #text > 0 then
+          row:insert(tex("\\par\\smallskip{\\small "))
+          row:extend(text)
+          row:insert(tex("}"))
+        end
+        local last = index % columns == 0 or index == count
+        row:insert(tex("\\end{minipage}" .. (last and "\\par\n" or "\\hfill\n")))
+        if last then
+          done:insert(pandoc.Para(row))
+          row = pandoc.Inlines({})
+        end
+      end
+    end
+  end
+  if latex or columns == 1 then return done end
+  return { pandoc.Div(done, { class = "row", style = "--columns: " .. columns }) }
+end
+
 local function figure(div, body, caption)
   local number = count("fig")
   register(div.identifier, "Figure", number)
-  local images = images_of(body)
-  local parted = #images > 1 and #images[1].caption > 0
   local columns = tonumber(div.attributes.ncol) or 1
-  local cells = pandoc.List()
-  for index, image in ipairs(images) do
-    local text = image.caption
-    if parted then
-      register(div.identifier .. "-" .. index, "Figure", number .. " " .. letter(index))
-      text = pandoc.Inlines({ pandoc.Str(letter(index)), pandoc.Space() }) .. text
-    end
-    image.caption = {}
-    if latex then image.src = image.src:gsub("%.svg$", ".pdf") end
-    cells:insert({ image = image, text = parted and text or pandoc.Inlines({}) })
+  local function head(index, text)
+    register(div.identifier .. "-" .. index, "Figure", number .. " " .. letter(index))
+    local start = pandoc.Inlines({ pandoc.Str(letter(index)) })
+    return #text > 0 and start .. { pandoc.Space() } .. text or start
   end
-  local head = captioned("Figure", number, caption)
-  if latex then
-    local inlines = pandoc.Inlines({ tex("\\begin{figure}[!htb]\\centering\n") })
-    for index, cell in ipairs(cells) do
-      inlines:insert(tex(string.format(
-        "\\begin{minipage}[t]{%.3f\\linewidth}\\centering\n", 0.99 / columns)))
-      inlines:insert(cell.image)
-      if #cell.text > 0 then
-        inlines:insert(tex("\\par\\smallskip{\\small "))
-        inlines:extend(cell.text)
-        inlines:insert(tex("}"))
-      end
-      local last = index % columns == 0 or index == #cells
-      inlines:insert(tex("\\end{minipage}" .. (last and "\\par\n" or "\\hfill\n")))
-    end
-    inlines:insert(tex("\\renewcommand{\\thefigure}{" .. number .. "}\\caption{"))
-    inlines:extend(head)
-    inlines:insert(tex("}\\label{" .. in_latex(div.identifier) .. "}\n\\end{figure}"))
-    return pandoc.Para(inlines)
+  local text = captioned("Figure", number, caption)
+  local image = image_of(body)
+  local content = panels(body, columns, head)
+  if not latex then
+    return pandoc.Figure(image and { pandoc.Plain({ image }) } or content,
+      { pandoc.Plain(text) }, { id = div.identifier })
   end
-  local parts = pandoc.List()
-  for _, cell in ipairs(cells) do
-    parts:insert(pandoc.Figure({ pandoc.Plain({ cell.image }) },
-      #cell.text > 0 and { pandoc.Plain(cell.text) } or {}))
+  if image then content = pandoc.Blocks({ pandoc.Para({ image }) }) end
+  content:walk({ Table = function()
+    fail("label " .. div.identifier .. " is of a figure and its cell shows a table, "
+      .. "expected a label that begins with tbl-")
+  end })
+  content:insert(1, raw("\\begin{figure}[!htb]\\centering"))
+  local inlines = pandoc.Inlines({ tex("\\renewcommand{\\thefigure}{" .. number .. "}") })
+  if #text > 0 then
+    inlines:insert(tex("\\caption{"))
+    inlines:extend(text)
+    inlines:insert(tex("}"))
+  else  -- LaTeX would have a colon
+    inlines:insert(tex("\\par\\smallskip\\refstepcounter{figure}Figure~" .. number))
   end
-  local content = parts
-  if #parts > 1 then
-    content = { pandoc.Div(parts, { class = "row", style = "--columns: " .. columns }) }
-  else
-    content = parts[1].content
-  end
-  return pandoc.Figure(content, { pandoc.Plain(head) }, { id = div.identifier })
+  inlines:insert(tex("\\label{" .. in_latex(div.identifier) .. "}"))
+  content:insert(pandoc.Para(inlines))
+  content:insert(raw("\\end{figure}"))
+  return pandoc.Div(content)
+end
+
+-- Pictures beside each other, which are no figure.
+local function layout(div)
+  return pandoc.Div(panels(div.content, tonumber(div.attributes.ncol)))
 end
 
 local function table_float(div, body, caption)
   local number = count("tbl")
   register(div.identifier, "Table", number)
-  local head = captioned("Table", number, caption)
+  local text = captioned("Table", number, caption)
   if not latex then
-    return pandoc.Figure(body, { pandoc.Plain(head) },
+    return pandoc.Figure({ pandoc.Div(body) }, { pandoc.Plain(text) },
       { id = div.identifier, class = "table" })
   end
+  local tables = 0
   local blocks = pandoc.Blocks(body):walk({
     Table = function(element)
-      element.caption = { long = { pandoc.Plain(head) } }
+      tables = tables + 1
+      element.caption = { long = { pandoc.Plain(text) } }
       element.identifier = div.identifier
       return element
     end,
   })
+  if tables ~= 1 then
+    fail("label " .. div.identifier .. " is of one table and its cell shows " .. tables)
+  end
   blocks:insert(1, raw("\\renewcommand{\\thetable}{" .. number .. "}"))
   return pandoc.Div(blocks)
+end
+
+-- LaTeX has the tables of what is HTML, as Quarto has them.
+local function html_tables(block)
+  if latex and block.format == "html" and block.text:lower():match("<table.*</table") then
+    local tables = pandoc.Blocks({})
+    pandoc.read(block.text, "html").blocks:walk({
+      traverse = "topdown",
+      Table = function(element)
+        element.identifier = ""  -- else LaTeX counts it
+        tables:insert(element)
+        return element, false  -- not those within it
+      end,
+    })
+    return tables
+  end
 end
 
 -- Theorems, proofs, folded code ---------------------------------------------------------
@@ -281,6 +363,7 @@ local function proof(div)
 end
 
 local function code(block)
+  if block.classes:includes("is-refused") then fail(block.text) end
   local fold = block.attributes["code-fold"]
   local summary = fold and block.attributes["code-summary"]
   block.attributes = {}
@@ -315,9 +398,11 @@ local function div(element)
     return element
   elseif classes:includes("float") then
     local body, caption = pandoc.List(element.content), nil
-    caption = body:remove().content
+    caption = body:remove()
     if element.identifier:match("^fig%-") then return figure(element, body, caption) end
     return table_float(element, body, caption)
+  elseif classes:includes("layout") then
+    return layout(element)
   elseif classes:includes("proof") then
     return proof(element)
   end
@@ -448,7 +533,7 @@ end
 
 function Pandoc(doc)
   chapter_prefix = pandoc.utils.stringify(doc.meta["chapter-prefix"])
-  doc = note_places(doc:walk({ Div = for_format, Image = vector }))
+  doc = note_places(doc:walk({ Div = for_format, Image = vector, RawBlock = html_tables }))
   doc = doc:walk({
     traverse = "topdown",
     Header = header,

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,12 +28,40 @@ OPTIONS: dict[str, type | tuple[type, ...]] = {
 THEOREMS = ("thm", "lem", "cor", "prp", "def", "exm")
 REFERENCES = ("fig", "tbl", "eq", "sec", *THEOREMS)
 
-SHORTCODE = re.compile(r"\{\{<.*?>\}\}")
-FENCE = re.compile(r"^(\s*)(`{3,}|~{3,})\s*(.*?)\s*$")
+# The lines of a source end as in Quarto; Python's ``splitlines`` has more ends.
+END = re.compile(r"\r\n|\r|\n")
+# They move the cursor, or are spaces or ends of lines to some programs only.
+UNSUPPORTED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]")
+SHORTCODE = re.compile(r"\{{2,}<[^}]*>\}{2,}")
+OPTION = re.compile(r"#\s*\| ?")
+LABEL = re.compile(r"[\w-]+(?:\.[\w-]+)*")
+CELL = re.compile(r"^(\s*)(`{3,})\s*\{python *\}\s*$")
+# What Quarto takes for a cell wherever it stands, and what looks like one to a reader.
+NO_CELL = re.compile(r"(?:`{3,}|~{3,})\s*\{python(?:[ ,][^}]*)?\}\s*$")
+# Of any other block, which may begin in an item of a list.
+FENCE = re.compile(
+    r"^\s*(?:(?:[-*+]|\(?\w{1,9}[.)])\s+)*(`{3,}(?!.*`)|~{3,})\s*(.*?)\s*$"
+)
+RULE = re.compile(r"---\s*")
 DIV = re.compile(r"^\s*:{3,}\s*(.*?)\s*:*\s*$")
-INLINE = re.compile(r"`\{(\w+)\}\s+([^`]+)`")
+INLINE = re.compile(r"`\{(\w+)\}[ \t]+([^`\n]+)`")
 ATTRIBUTE = re.compile(r"""([\w-]+)=(?:"(?:[^"\\]|\\.)*"|'[^']*')""")
 IMAGE = re.compile(r"!\[[^\]]*\]\(")
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """Reads YAML as Quarto does, to which ``no`` and ``off`` are words."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    start: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:bool"]
+    for start, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool",
+    re.compile(r"true|True|TRUE|false|False|FALSE"),
+    list("tTfF"),
+)
 
 
 @dataclass
@@ -65,89 +94,227 @@ def read_chapter(root: Path, source: str) -> list[Piece]:
     prose: list[str] = []
     prose_line = 1
     divs: list[int] = []
-    lines = (root / source).read_text().splitlines()
+    comment = 0  # the line where the comment begins that is open
+    lines = _lines(root, source)
     number = 0
 
     def end_prose() -> None:
         if any(line.strip() for line in prose):
-            pieces.append(Piece("markdown", "\n".join(prose).strip("\n"), prose_line))
+            empty = len(list(takewhile(lambda line: not line, prose)))
+            text = "\n".join(prose).strip("\n")
+            pieces.append(Piece("markdown", text, prose_line + empty))
         prose.clear()
 
     while number < len(lines):
         line, number = lines[number], number + 1
-        fence = FENCE.match(line)
-        if not fence:
-            if not prose:
-                prose_line = number
-            prose.append(line)
-            _check_prose(line, f"{source}:{number}", divs, number)
-            continue
-        start = number
-        while number < len(lines) and not _closes(lines[number], fence[2]):
-            number += 1
-        if number == len(lines):
-            raise RenderError(f"{source}:{start}: the fence is not closed")
-        body, number = lines[start:number], number + 1
-        if fence[3] == "{python}":
+        where = f"{source}:{number}"
+        cell, fence = CELL.match(line), None if comment else FENCE.match(line)
+        if cell and not comment and not cell[1]:
+            start = number
+            body, number = _block(lines, source, start, rf"{cell[2]}\s*")
             end_prose()
             pieces.append(_cell(body, source, start))
-        elif fence[3].startswith("{"):
-            raise RenderError(
-                f"{source}:{start}: a block of {fence[3]} is not supported"
-            )
-        else:
-            if not prose:
-                prose_line = start
-            prose += [line, *body, lines[number - 1]]
+            continue
+        if NO_CELL.search(line):
+            raise RenderError(f"{where}: {_why_no_cell(line, comment)}")
+        if not prose:
+            prose_line = number
+        prose.append(line)
+        if fence:
+            start = number
+            closing = rf"\s*{re.escape(fence[1][0])}{{{len(fence[1])},}}\s*"
+            body, number = _block(lines, source, start, closing)
+            _check_block(fence[2], body, source, start)
+            prose += [*body, lines[number - 1]]
+            if fence[2].startswith("{{"):  # it is shown with its fences
+                own = fence[1] + fence[1][0]
+                prose[-len(body) - 2 :] = [own, *prose[-len(body) - 2 :], own]
+            continue
+        if not comment:
+            _check_prose(line, where, divs, number)
+            if RULE.fullmatch(line) and "".join(lines[number : number + 1]).strip():
+                # Quarto takes it for a rule or for metadata, pandoc for a heading.
+                raise RenderError(f"{where}: below --- a blank line is expected")
+        comment = _comment(line, comment, number)
     end_prose()
+    if comment:
+        raise RenderError(f"{source}:{comment}: the comment is not closed")
     if divs:
         raise RenderError(f"{source}:{divs[-1]}: the ::: block is not closed")
+    _check_pieces(pieces, source)
     return pieces
 
 
-def _closes(line: str, fence: str) -> bool:
-    return bool(re.match(rf"^\s*{re.escape(fence[0])}{{{len(fence)},}}\s*$", line))
+def read_text(root: Path, source: str) -> str:
+    """The text of a file in UTF-8. Raises ``RenderError`` where it is none."""
+    content = (root / source).read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise RenderError(
+            f"{source}:{line}: the byte 0x{content[error.start]:02x} is no UTF-8, "
+            "expected a file that is saved as UTF-8"
+        ) from None
+
+
+def _lines(root: Path, source: str) -> list[str]:
+    """The lines of a chapter, which may have neither shortcodes nor odd characters."""
+    text = END.sub("\n", read_text(root, source))
+    if odd := UNSUPPORTED.search(text):
+        line = text.count("\n", 0, odd.start()) + 1
+        raise RenderError(
+            f"{source}:{line}: the character U+{ord(odd[0]):04X} is not supported"
+        )
+    for match in SHORTCODE.finditer(text):
+        if not (match[0].startswith("{{{") and match[0].endswith("}}}")):
+            line = text.count("\n", 0, match.start()) + 1
+            raise RenderError(
+                f"{source}:{line}: shortcode {' '.join(match[0].split())} is not "
+                "supported, not even in code; with three braces it is shown"
+            )
+    return text.removesuffix("\n").split("\n")
+
+
+def _block(
+    lines: list[str], source: str, start: int, closing: str
+) -> tuple[list[str], int]:
+    """The lines of a block up to the line that closes it, and the number of that."""
+    number = start
+    while number < len(lines) and not re.fullmatch(closing, lines[number]):
+        number += 1
+    if number == len(lines):
+        raise RenderError(f"{source}:{start}: the fence is not closed")
+    return lines[start:number], number + 1
+
+
+def _check_block(head: str, body: list[str], source: str, start: int) -> None:
+    """Stops at a block of code that Quarto shows in another way than pandoc."""
+    where = f"{source}:{start}"
+    if head.startswith("{") and not re.fullmatch(r"\{\.\w+\}|\{\{\w+\}\}", head):
+        raise RenderError(f"{where}: a block of {head} is not supported")
+    if " " in head or "\t" in head:
+        raise RenderError(
+            f"{where}: a block of code begins with {head!r}, expected one word"
+        )
+    for number, line in enumerate(body, start + 1):
+        if re.match(r"\s*`{3,}\s*\{python(?:[ ,].*)?\}\s*$", line):
+            raise RenderError(
+                f"{source}:{number}: a cell stands in a block of code, where Quarto "
+                "executes it; to show it write ```{{python}}"
+            )
+
+
+def _why_no_cell(line: str, comment: int) -> str:
+    if comment:
+        return (
+            f"a cell stands in the comment of line {comment}, where Quarto executes it"
+        )
+    if CELL.match(line):
+        return "a cell is indented, expected it at the beginning of the line"
+    if block := re.match(r"\s*`{3,}\s*(\{.*)", line):
+        return f"a block of {block[1].strip()} is not supported"
+    return "this is no cell, which has ```{python} alone on its line"
+
+
+def _comment(line: str, comment: int, number: int) -> int:
+    """The line where the comment begins that is open after a line, or 0."""
+    rest = re.sub(r"`[^`]*`", "", line)
+    while True:
+        _, mark, rest = rest.partition("-->" if comment else "<!--")
+        if not mark:
+            return comment
+        comment = 0 if comment else number
+
+
+def _check_pieces(pieces: list[Piece], source: str) -> None:
+    """Stops at a label that stands twice, and at what Quarto would not execute."""
+    labels = set()
+    cells = [piece for piece in pieces if piece.kind == "code"]
+    for piece in cells:
+        if (label := piece.options.get("label")) in labels:
+            raise RenderError(f"{source}:{piece.line}: label {label} is used twice")
+        if label:
+            labels.add(label)
+    for piece in pieces:
+        found = INLINE.search(piece.text)
+        if found and not cells:
+            line = piece.line + piece.text.count("\n", 0, found.start())
+            raise RenderError(
+                f"{source}:{line}: {found[0]} stands in a chapter without cells, where "
+                "Quarto does not execute it; add a cell"
+            )
 
 
 def _cell(body: list[str], source: str, start: int) -> Piece:
     """A cell from its lines; ``start`` is the line of its opening fence."""
-    heads = 0
-    while heads < len(body) and body[heads].startswith("#|"):
+    first = 0
+    while first < len(body) and not body[first].strip():
+        first += 1
+    heads = first
+    while heads < len(body) and OPTION.match(body[heads]):
         heads += 1
+    options = _options(body[first:heads], source, start + 1 + first)
     where = f"{source}:{start + 1}"
+    label = str(options.get("label", ""))
+    for prefix in ("fig", "tbl"):
+        if not label.startswith(f"{prefix}-"):
+            if f"{prefix}-cap" in options:
+                raise RenderError(
+                    f"{where}: a cell has a {prefix}-cap, expected a label that begins "
+                    f"with {prefix}-, too"
+                )
+        elif f"{prefix}-cap" not in options:
+            raise RenderError(f"{where}: label {label} has no {prefix}-cap")
+        elif label != label.lower() or not LABEL.fullmatch(label):
+            raise RenderError(
+                f"{where}: label {label!r} is changed by Quarto, expected small "
+                "letters, digits, - and _"
+            )
+    return Piece("code", "\n".join(body[heads:]).strip("\n"), start, options)
+
+
+def _options(heads: list[str], source: str, first: int) -> dict[str, Any]:
+    """The options of a cell from their lines, the first of which is ``first``."""
+    where = f"{source}:{first}"
+    for number, line in enumerate(heads, first):
+        if "\t" in line:
+            raise RenderError(
+                f"{source}:{number}: cell options: a tab, expected spaces"
+            )
     try:
-        options = yaml.safe_load("\n".join(line[2:] for line in body[:heads])) or {}
-    except yaml.YAMLError as error:
+        loader = _Loader("\n".join(OPTION.sub("", line) for line in heads))
+        node = loader.get_single_node()
+        options = loader.construct_document(node) if node else {}
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise RenderError(
             f"{where}: cell options: {' '.join(str(error).split())}"
         ) from None
     if not isinstance(options, dict):
         raise RenderError(f"{where}: cell options are not `key: value` pairs")
-    for offset, line in enumerate(body[:heads]):
-        key = re.match(r"#\|\s*([\w-]+)\s*:", line)
-        here = f"{source}:{start + 1 + offset}"
-        if not key:
-            continue
-        if key[1] not in OPTIONS:
+    seen = set()
+    for key, _ in node.value if node else []:
+        name, here = key.value, f"{source}:{first + key.start_mark.line}"
+        if name not in OPTIONS:
             raise RenderError(
-                f"{here}: cell option {key[1]!r} is not supported; supported are "
+                f"{here}: cell option {name!r} is not supported; supported are "
                 f"{', '.join(OPTIONS)}"
             )
-        if key[1] in options and not isinstance(options[key[1]], OPTIONS[key[1]]):
-            raise RenderError(f"{here}: {key[1]} is {options[key[1]]!r}")
-        if key[1] == "code-fold" and options[key[1]] not in (True, False, "show"):
+        if name in seen:
+            raise RenderError(f"{here}: {name} is given twice")
+        seen.add(name)
+        value: Any = options[name]
+        if not isinstance(value, OPTIONS[name]) or (
+            isinstance(value, list) and not all(isinstance(of, str) for of in value)
+        ):
+            raise RenderError(f"{here}: {name} is {value!r}")
+        if name == "code-fold" and value not in (True, False, "show"):
             raise RenderError(
-                f"{here}: code-fold is {options['code-fold']!r}, expected true, false "
-                "or show"
+                f"{here}: code-fold is {value!r}, expected true, false or show"
             )
-    label = str(options.get("label", ""))
-    for prefix in ("fig", "tbl"):
-        if label.startswith(f"{prefix}-") != (f"{prefix}-cap" in options):
-            raise RenderError(
-                f"{where}: a cell has both a {prefix}-cap and a label that begins with "
-                f"{prefix}-, or neither"
-            )
-    return Piece("code", "\n".join(body[heads:]).strip("\n"), start, options)
+        if name == "layout-ncol" and (value is True or options[name] < 1):
+            raise RenderError(f"{here}: layout-ncol is {value!r}, expected 1 or more")
+    return options
 
 
 def _check_prose(line: str, where: str, divs: list[int], number: int) -> None:
@@ -162,6 +329,12 @@ def _check_prose(line: str, where: str, divs: list[int], number: int) -> None:
     elif div:
         _check_div(div[1], where)
         divs.append(number)
+    for match in re.finditer(r"`\{python\}", line):
+        if not INLINE.match(line, match.start()):
+            raise RenderError(
+                f"{where}: {match[0]} is not followed by a space, code and a backtick "
+                "on its line"
+            )
     for match in INLINE.finditer(line):
         if match[1] != "python":
             raise RenderError(f"{where}: inline {{{match[1]}}} is not supported")
@@ -171,8 +344,6 @@ def _check_prose(line: str, where: str, divs: list[int], number: int) -> None:
                 f"{where}: {match[0]} has a further backtick beside it, expected a "
                 "character between them"
             )
-    for match in SHORTCODE.finditer(line):
-        raise RenderError(f"{where}: shortcode {match[0]} is not supported")
     if IMAGE.search(line):
         raise RenderError(f"{where}: an image from a file is not supported")
 

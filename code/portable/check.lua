@@ -16,15 +16,14 @@ local function raw(element)
   table.insert(errors, "raw " .. element.format .. " is not supported: " .. line)
 end
 
--- What a cell gives may be HTML, which is left out of other formats.
-local output = { RawInline = raw, Math = formula, RawBlock = function(element)
-  if element.format ~= "html" then return raw(element) end
-end }
-
+-- What a cell gives may be HTML or LaTeX, which the other format leaves out.
 function Pandoc(doc)
   doc = doc:walk({ traverse = "topdown", RawBlock = raw, RawInline = raw, Math = formula,
     Div = function(div)
-      if div.classes:includes("is-output") then return div:walk(output), false end
+      local classes = div.classes
+      if classes:includes("is-output") or classes:includes("is-given") then
+        return div, false
+      end
     end })
   for _, message in ipairs(errors) do io.stderr:write("[ERROR] " .. message .. "\n") end
   if #errors > 0 then os.exit(1) end

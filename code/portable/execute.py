@@ -23,14 +23,17 @@ from zmq import ZMQError
 
 from portable import RenderError
 from portable.chapter import INLINE, Piece, expressions
+from portable.shown import FORMATS, form, plain
 
 # Every figure in both formats at once, so that one run serves HTML and PDF.
+# A figure has the size that Quarto gives it in the PDF, where it must fit the page.
 # They have a date of their own, which is the same whenever they are drawn.
 SETUP = """\
 %matplotlib inline
 %config InlineBackend.figure_formats = {{"svg", "pdf"}}
 %env SOURCE_DATE_EPOCH=0
 %env OMP_WAIT_POLICY=PASSIVE
+__import__("matplotlib").rcParams["figure.figsize"] = 5.5, 3.5
 _read_by_cells = __import__("runpy").run_path({reads!r})["watch"]({root!r})
 """
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -125,7 +128,7 @@ async def _executed(
                 what = f"cell {piece.name}" if piece.kind == "code" else "the text here"
                 raise RenderError(
                     f"{where}: {what} failed: {error.ename}: {error.evalue}\n"
-                    f"{_plain(error.traceback)}"
+                    f"{plain(error.traceback)}"
                 ) from None
             except DeadKernelError:
                 _end_if_cancelled()
@@ -205,6 +208,12 @@ def _next(values: Iterator[str], _: re.Match[str]) -> str:
 async def _shown(client: NotebookClient, expression: str, where: str) -> str:
     """The value of an inline expression as Markdown; a string is taken literally."""
     data = await _value(client, expression)
+    kinds = {found[0] for name in FORMATS if (found := form(data, name))}
+    if kinds - {"text/plain"} and kinds != {"text/markdown"}:
+        raise RenderError(
+            f"{where}: {expression} gives {', '.join(sorted(kinds))}, expected "
+            "Markdown, a number or a text; what is more is shown by a cell"
+        )
     shown = str(data.get("text/markdown", data.get("text/plain", "")))
     if "text/markdown" not in data and re.fullmatch(r"'.*'|\".*\"", shown, re.S):
         shown = MARKDOWN_SPECIAL.sub(r"\\\1", shown[1:-1])
@@ -230,8 +239,3 @@ async def _run(
         cell, len(client.nb.cells) - 1, store_history=counted
     )
     return cell
-
-
-def _plain(text: str) -> str:
-    """``text`` without the terminal's colours."""
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)

@@ -16,12 +16,14 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from portable.assemble import fenced
-from portable.chapter import Piece, expressions
+from portable.chapter import LABEL, Piece, expressions, read_text
 from portable.executed import Chapters, executed, kept
+from portable.shown import ENDINGS, form, shown
 
 # The endings of what Quarto makes of a chapter, each with that of the figures in it.
 FORMATS = {"html": "svg", "tex": "pdf"}
 FOLDERS = {"html": "figure-html", "tex": "figure-pdf"}
+SHOWN = {"html": "html", "tex": "latex"}
 MIME = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
 FOLDING = ("code-fold", "code-summary")
 LEFT_TO_QUARTO = {"fig-subcap", "layout-ncol"}  # options of a cell
@@ -66,7 +68,7 @@ def frozen(
     """
     files: dict[str, bytes] = {}
     stem = Path(source).stem
-    text = (root / source).read_text()
+    text = read_text(root, source)
     for kind in FORMATS:
         figures: dict[str, bytes] = {}
         place = f"{stem}_files/{FOLDERS[kind]}"
@@ -110,6 +112,8 @@ def _cell(
     options = piece.options
     if LEFT_TO_QUARTO & options.keys():
         raise Unknown(f"cell {piece.name} has {LEFT_TO_QUARTO & options.keys()}")
+    if not LABEL.fullmatch(str(options.get("label", "a"))):
+        raise Unknown(f"cell {piece.name} has a label that Quarto changes")
     parts = []
     if options.get("echo", True):
         given = {key: options[key] for key in FOLDING if key in options}
@@ -123,7 +127,8 @@ def _cell(
     if not parts:
         return ""
     label, caption = options.get("label"), ""
-    displayed = options.get("output", True) and sum("data" in o for o in cell.outputs)
+    outputs = shown(cell.outputs, options, SHOWN[kind])
+    displayed = options.get("output", True) and sum("data" in of for of in outputs)
     if label and displayed > 1:
         raise Unknown(f"cell {piece.name} shows several things under one label")
     head = f"#cell-{label} " if label and kind == "html" else ""
@@ -140,32 +145,33 @@ def _outputs(
     piece: Piece, cell: NotebookNode, kind: str, name: str, figures: dict[str, bytes]
 ) -> list[str]:
     options = piece.options
-    shown = [
+    outputs = shown(cell.outputs, options, SHOWN[kind])
+    forms = [form(of.get("data", {}), SHOWN[kind]) or ("", "") for of in outputs]
+    images = [
         output
-        for output in cell.outputs
-        if output.get("name") != "stderr" or options.get("warning", True)
+        for output, (of, _) in zip(outputs, forms, strict=True)
+        if of in MIME.values() and not output.metadata.get(of)
     ]
-    images = [output for output in shown if MIME["png"] in output.get("data", {})]
-    images += [output for output in shown if MIME["svg"] in output.get("data", {})]
     label = f"#{options['label']} " if "label" in options else ""
     parts = []
-    for number, output in enumerate(shown, 1):
+    for number, (output, (of, content)) in enumerate(
+        zip(outputs, forms, strict=True), 1
+    ):
+        if "\x1b" in output.get("text", content):
+            raise Unknown(f"cell {piece.name} shows colours")
         if output.output_type == "stream":
             text, classes = fenced(output.text.rstrip("\n")), output.name
-        elif "text/markdown" in output.get("data", {}):
-            text = output.data["text/markdown"]
-            classes = "display .cell-output-markdown"
+        elif of == "text/markdown":
+            text, classes = content, "display .cell-output-markdown"
         elif output in images and len(images) == 1:
-            data = output.data
-            ending = FORMATS[kind] if MIME[FORMATS[kind]] in data else "png"
+            ending = ENDINGS[of]
             path = f"{name}-output-{number}.{ending}"
-            content = data[MIME[ending]]
             figures[Path(path).name] = (
                 content.encode() if ending == "svg" else base64.b64decode(content)
             )
             text, classes = _image(piece, path), "display"
-        elif list(output.get("data", {})) == ["text/plain"] and not images:
-            text, classes = fenced(output.data["text/plain"]), "display"
+        elif of == "text/plain" and not images:
+            text, classes = fenced(content), "display"
         else:
             what = ", ".join(output.get("data", {})) or output.output_type
             raise Unknown(f"cell {piece.name} shows {what}")

@@ -30,7 +30,7 @@ VARIABLES = re.compile(
     r"|PYTHON(HASHSEED|OPTIMIZE|WARNINGS|UTF8|DEVMODE)"
 )
 HERE = Path(__file__).parent
-OWN = ("execute.py", "reads.py")  # the files here on which a result depends
+OWN = ("execute.py", "reads.py", "shown.py")  # the files here on which a result depends
 
 
 def key(root: Path, pieces: list[Piece]) -> str:

@@ -17,6 +17,7 @@ from nbformat import NotebookNode
 from portable.assemble import CELL, OUTPUT, unmarked
 from portable.chapter import Piece
 from portable.pandoc import pandoc, walk, words
+from portable.shown import shown
 
 MARKDOWN = "commonmark+pipe_tables+strikeout+tex_math_dollars-raw_html"
 BETWEEN = "between0the0parts"  # on a line of its own, between two texts
@@ -74,14 +75,15 @@ def _rewritten(chapter: Chapter, made: dict[tuple[int, str], str]) -> NotebookNo
             piece.options.get(key, True) for key in ("warning", "output", "include")
         ):
             cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
-        shown = [output for output in cell.outputs if "data" in output]
-        for number, output in enumerate(shown):
+        displayed = [output for output in cell.outputs if "data" in output]
+        for number, output in enumerate(displayed):
             output.data.pop("application/pdf", None)  # the SVG is there
             text = made.get((index, f"output {number}"))
             if text == "":  # it was HTML
                 cell.outputs.remove(output)
             elif text is not None:
                 output.data["text/markdown"] = text
+        cell.outputs = shown(cell.outputs, {}, "html")
         cells.append(cell)
         if caption := made.get((index, "caption")):
             cells.append(nbformat.v4.new_markdown_cell(caption))

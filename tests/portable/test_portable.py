@@ -22,7 +22,6 @@ from conftest import (
 )
 from portable import RenderError
 from portable.book import render
-from portable.chapter import read_chapter
 from portable.quarto import find_quarto
 
 POSITION = 'fig-pos: "!htb"'
@@ -176,6 +175,10 @@ $$ 1 = 1 $$ {#eq-appendix}
 BIB = """@article{knuth1984literate, title = {Literate Programming},
   author = {Knuth, Donald E.}, journal = {The Computer Journal}, year = {1984}}
 """
+
+
+# A cell that shows nothing; without one Quarto executes nothing.
+NO_OP = "\n```{python}\n#| include: false\n```\n"
 
 
 def write_book(root: Path) -> Path:
@@ -489,8 +492,14 @@ Markdown("```{=html}\\n<b>given</b>\\n```")
         ("# A\n\nSee @fig-none.\n", r"index\.qmd:3: unresolved reference @fig-none"),
         ("# A\n\nSee @nobody2020.\n", r"index\.qmd:3: .*nobody2020.* not found"),
         ("# A\n\n[x](b.qmd)\n", r"index\.qmd:3: .*link to b\.qmd"),
-        ("# A\n\n$x = `{python} '1.5'`$\n", r"formula holds a string .* x = 1\\\.5"),
-        ("# A\n\nIt is `{python} ''`.\n", r"index\.qmd:1: .*'' gives nothing"),
+        (
+            f"# A\n\n$x = `{{python}} '1.5'`$\n{NO_OP}",
+            r"formula holds a string .* x = 1\\\.5",
+        ),
+        (
+            f"# A\n\nIt is `{{python}} ''`.\n{NO_OP}",
+            r"index\.qmd:1: .*'' gives nothing",
+        ),
         (
             "# A {#sec-a}\n\n## B {#sec-a}\n",
             r"index\.qmd:3: Duplicate identifier .sec-a",
@@ -619,13 +628,13 @@ def test_a_filter_changes_its_format_only(tmp_path: Path) -> None:
 
 
 def test_a_failing_inline_expression_is_named(tmp_path: Path) -> None:
-    root = small_book(tmp_path, "# A\n\nIt is `{python} nothing`.\n")
+    root = small_book(tmp_path, f"# A\n\nIt is `{{python}} nothing`.\n{NO_OP}")
     with pytest.raises(RenderError, match=r"index\.qmd:1: .*NameError: name 'nothing'"):
         render(root)
 
 
 def test_a_figure_cell_without_a_figure_is_refused(tmp_path: Path) -> None:
-    cell = "# A\n\n```{python}\n#| label: fig-a\n#| fig-cap: x\n1\n```\n"
+    cell = "# A\n\n```{python}\n#| label: fig-a\n#| fig-cap: x\nprint(1)\n```\n"
     with pytest.raises(RenderError, match=r"index\.qmd:3: .*shows no figure"):
         render(small_book(tmp_path, cell))
 
@@ -662,12 +671,6 @@ def test_a_python_without_the_dependencies_is_refused(tmp_path: Path) -> None:
 
 
 # Smaller parts
-
-
-def test_fences_inside_fences_are_no_cells(tmp_path: Path) -> None:
-    (tmp_path / "a.qmd").write_text("````\n```{python}\n1\n```\n````\n")
-    pieces = read_chapter(tmp_path, "a.qmd")
-    assert [piece.kind for piece in pieces] == ["markdown"]
 
 
 @pytest.mark.parametrize(("version", "fine"), [("1.4.550", False), ("1.5.57", True)])
