@@ -35,6 +35,7 @@ from recorded import (
 )
 
 DIFFERS = "DIFFERS"
+GOES_ON = "record goes on from its last checkpoint"
 # Errors whose text says what to do: a record, a checkpoint or data that can't be used,
 # a full disk. Data that are not the published ones are a ValueError.
 SAID = (
@@ -66,8 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         return commands[given.command](names)
     except Exception as error:
         if lacks_memory(error):
-            said = f"there is not enough memory ({line(error)}); record goes on from its"
-            said += " last checkpoint"
+            said = f"there is not enough memory ({line(error)}); {GOES_ON}"
         elif isinstance(error, SAID):
             said = str(error)
         else:

@@ -83,7 +83,7 @@ async def execute(root: Path, source: str, pieces: list[Piece]) -> Executed:
             return await _executed(root, source, executed, Path(own))
         except (CellExecutionError, RuntimeError, ZMQError) as error:
             _end_if_cancelled()
-            why = _plain(str(error)).strip().splitlines()[-1]
+            why = plain(str(error)).strip().splitlines()[-1]
             raise RenderError(f"{source}: its kernel can't be used: {why}") from None
 
 
