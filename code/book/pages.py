@@ -33,7 +33,10 @@ COMPLETE = '<meta property="og:title"'  # what a page has that is complete
 # number is hidden on the page; a space that may not be left out would take its place.
 IN_TITLE = re.compile(r"<title>\d+&nbsp; ")
 IN_HEADING = re.compile(r'(<span class="chapter-number">\w+</span>)&nbsp; ')
-OF_BOOK = ".bar .home, .sidebar-title a"  # where a page has the title of its book
+# The link that has the title of the book, in the pages of portable and of Quarto.
+OF_BOOK = re.compile(
+    r'(?:<a class="home"|class="sidebar-title[^>]*>\s*<a)[^>]*>(.*?)</a>', re.DOTALL
+)
 LEFT_OUT = "script, nav, summary, .notebook"
 
 
@@ -61,8 +64,7 @@ def complete(book: Path, address: str = "") -> None:
             continue
         if not soup.title or "</head>" not in text:
             raise ValueError(f"{path} has no head with a title")
-        title, of_book = _titles(soup)
-        title = title or of_book  # of Quarto's first page
+        title, of_book = titles(_text(soup.title), text)
         if COMPLETE not in text:
             card = f"cards/{name.removesuffix('.html').replace('/', '-')}.png"
             draw_card(title, of_book, book / card)
@@ -75,13 +77,18 @@ def complete(book: Path, address: str = "") -> None:
     (book / "scripts" / "words.js").write_text(script)
 
 
-def _titles(soup: BeautifulSoup) -> tuple[str, str]:
-    """The title of a page, which Quarto's first page has not, and that of its book."""
-    title, of_book = map(_text, (soup.title, soup.select_one(OF_BOOK)))
-    if title.endswith(f" – {of_book}"):  # which may have a dash in itself
+def titles(title: str, text: str) -> tuple[str, str]:
+    """The title of a page by itself, and that of its book, which may have dashes."""
+    link = OF_BOOK.search(text)
+    formula = r"<math\b.*?<annotation[^>]*>(.*?)</annotation>.*?</math>"
+    shown = re.sub(formula, r"\1", link[1] if link else "", flags=re.DOTALL)
+    of_book = " ".join(html.unescape(re.sub(r"<[^>]*>", "", shown)).split())
+    if title == of_book:  # of Quarto's first page
+        return title, title
+    if title.endswith(f" – {of_book}"):
         return title.removesuffix(f" – {of_book}"), of_book
     title, _, of_book = title.rpartition(" – ")
-    return title, of_book
+    return title or of_book, of_book
 
 
 def readable(text: str) -> str:

@@ -1,8 +1,11 @@
 """The notebooks of the book show what its pages show, and run in a clone of it."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -11,7 +14,7 @@ from nbclient import NotebookClient
 
 from conftest import ROOT, page, words
 from executed_notebooks import markdown
-from portable.project import read_project
+from portable.project import FIXED, read_project
 
 
 def stems() -> list[str]:
@@ -63,6 +66,32 @@ def test_no_folder_of_this_machine_is_named(book: Path) -> None:
         text = path.read_text()
         assert not re.search(r"site-packages|/home/|/root/|/tmp/|/Users/", text), path
         assert str(ROOT) not in text, path
+
+
+def test_quartos_pages_lead_to_notebooks_of_the_same_name(tmp_path: Path) -> None:
+    """The filter that writes the links knows the name of the page's file alone."""
+    (tmp_path / "_quarto.yml").write_text(
+        "project: {type: book, output-dir: _book, execute-dir: project}\n"
+        "book: {title: T, chapters: [index.qmd, one.qmd, a/one.qmd]}\n"
+        "format:\n  html: {html-math-method: mathml, fig-format: svg}\n"
+        f"  pdf: {{fig-format: pdf, fig-pos: '{FIXED['format', 'pdf', 'fig-pos']}'}}\n"
+    )
+    for name in ("index", "one", "a/one"):
+        link = f'<a href="/notebooks/{Path(name).name}.ipynb">'
+        for path, text in ((f"{name}.qmd", "# A\n"), (f"_book/{name}.html", link)):
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_text(text)
+    asked = {
+        "QUARTO_PROJECT_RENDER_ALL": "1",
+        "QUARTO_PROJECT_OUTPUT_DIR": str(tmp_path / "_book"),
+        "QUARTO_PROJECT_OUTPUT_FILES": str(tmp_path / "_book/index.html"),
+    }
+    script = [sys.executable, str(ROOT / "code/book/notebooks.py")]
+    subprocess.run(script, cwd=tmp_path, env=os.environ | asked, check=True)
+    for name, made in (("index", "index"), ("one", "one"), ("a/one", "a-one")):
+        link = f'<a href="/notebooks/{made}.ipynb">'
+        assert (tmp_path / f"_book/{name}.html").read_text() == link
+        assert (tmp_path / f"_book/notebooks/{made}.ipynb").is_file()
 
 
 @pytest.mark.parametrize(

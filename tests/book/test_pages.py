@@ -16,7 +16,7 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from fontTools.ttLib import TTFont
 from PIL import Image
 
-from book.pages import COMPLETE, complete
+from book.pages import COMPLETE, complete, titles
 from browser import SCHEMES, WIDTHS, fits, opened
 from conftest import ROOT, digests, page
 from portable.project import read_project
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 NAMES = [f"{source.removesuffix('.qmd')}.html" for source in read_project(ROOT).sources]
 WEIGHTS = "vit-weights.js"  # loaded when it is asked for
 KB = 1000
+FORMULA = "<math><mi>x</mi><annotation>x^2</annotation></math>"
+SIDEBAR = '<div class="sidebar-title mb-0">\n  '
 
 TOY = """<html><head><title>2&nbsp; Ties &amp; sums – A book</title></head>
 <body><main><h1>Ties &amp; sums</h1><p>Short.</p>
@@ -75,6 +77,25 @@ def test_a_page_is_described(toy: Path) -> None:
         card = head(toy / name, "og:image")
         assert card == f"{up}cards/{name.removesuffix('.html').replace('/', '-')}.png"
         assert Image.open((toy / name).parent / card).size == (1200, 630)
+
+
+@pytest.mark.parametrize(
+    ("title", "link", "found"),
+    [
+        ("One – Two", "", ("One", "Two")),
+        ("One – A – B", '<a class="home" href="x">A – B</a>', ("One", "A – B")),
+        (
+            "O – 1 – A & x^2",
+            f'<a class="home">A &amp; {FORMULA}</a>',
+            ("O – 1", "A & x^2"),
+        ),
+        ("1 O – A – B", f"{SIDEBAR}<a href='./'>A – <em>B</em></a>", ("1 O", "A – B")),
+        ("A – B", f"{SIDEBAR}<a href='./'>A – B</a>", ("A – B", "A – B")),
+        ("A", "", ("A", "A")),
+    ],
+)
+def test_titles_with_dashes(title: str, link: str, found: tuple[str, str]) -> None:
+    assert titles(title, link) == found
 
 
 def test_a_published_card_has_a_whole_address(toy: Path) -> None:
