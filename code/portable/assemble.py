@@ -11,7 +11,7 @@ from nbformat import NotebookNode
 
 from portable import RenderError
 from portable.chapter import Piece
-from portable.shown import ENDINGS, FORMATS, PDF, TABLE, form, plain, shown
+from portable.shown import ENDINGS, FORMATS, PDF, form, plain, shown
 
 CELL, OUTPUT = "begins-cell", "is-output"  # the classes of marks, for the notebooks
 GIVEN = "is-given"  # by a cell, and no Markdown
@@ -144,8 +144,6 @@ def _outputs(
     if label.startswith("fig-"):
         return _figure(piece, texts, displayed, where)
     if label.startswith("tbl-"):
-        if not any(_has_table(*each) for each in forms if each[0] not in ENDINGS):
-            raise RenderError(f"{where} shows no table")
         return _table(piece, texts, displayed)
     if "layout-ncol" in options and texts:
         if count != len(texts):
@@ -211,13 +209,6 @@ def _plain(text: str) -> str:
     if re.fullmatch(r"'<table.*</table>'", text):  # what tabulate makes, for Quarto
         return _given(text[1:-1])
     return _code(text, "output")
-
-
-def _has_table(kind: str, content: str) -> bool:
-    """Whether there is a table in HTML or Markdown."""
-    rule = r"^\s*[|+]?[ :]*-{2,}"  # below or above its head
-    markdown = kind == "text/markdown" and re.search(rule, content, re.MULTILINE)
-    return bool(markdown or TABLE.search(content))
 
 
 def _figure(

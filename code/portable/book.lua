@@ -269,25 +269,33 @@ local function layout(div)
   return pandoc.Div(panels(div.content, tonumber(div.attributes.ncol)))
 end
 
+local function is_html_table(block)
+  return block.format == "html" and block.text:lower():match("<table.*</table")
+end
+
 local function table_float(div, body, caption)
   local number = count("tbl")
   register(div.identifier, "Table", number)
   local text = captioned("Table", number, caption)
-  if not latex then
-    return pandoc.Figure({ pandoc.Div(body) }, { pandoc.Plain(text) },
-      { id = div.identifier, class = "table" })
-  end
   local tables = 0
   local blocks = pandoc.Blocks(body):walk({
     Table = function(element)
       tables = tables + 1
+      if not latex then return nil end
       element.caption = { long = { pandoc.Plain(text) } }
       element.identifier = div.identifier
       return element
     end,
+    RawBlock = function(block)
+      if is_html_table(block) then tables = tables + 1 end
+    end,
   })
   if tables ~= 1 then
     fail("label " .. div.identifier .. " is of one table and its cell shows " .. tables)
+  end
+  if not latex then
+    return pandoc.Figure({ pandoc.Div(blocks) }, { pandoc.Plain(text) },
+      { id = div.identifier, class = "table" })
   end
   blocks:insert(1, raw("\\renewcommand{\\thetable}{" .. number .. "}"))
   return pandoc.Div(blocks)
@@ -295,7 +303,7 @@ end
 
 -- LaTeX has the tables of what is HTML, as Quarto has them.
 local function html_tables(block)
-  if latex and block.format == "html" and block.text:lower():match("<table.*</table") then
+  if latex and is_html_table(block) then
     local tables = pandoc.Blocks({})
     pandoc.read(block.text, "html").blocks:walk({
       traverse = "topdown",
@@ -471,6 +479,8 @@ local function link(citation)
   return pandoc.Link(text, "#" .. citation.id:gsub("^(fig%-.*)%-%d+$", "%1"), "", { class = "ref" })
 end
 
+local cited = nil  -- the first work that is
+
 local function cite(element)
   local links = pandoc.Inlines({})
   for index, citation in ipairs(element.citations) do
@@ -480,6 +490,7 @@ local function cite(element)
       if index > 1 and #links > 0 then
         fail("references and citations are mixed at @" .. citation.id)
       end
+      cited = cited or citation.id
       return nil
     end
     if index > 1 then links:extend({ pandoc.Str(","), pandoc.Space() }) end
@@ -547,6 +558,13 @@ function Pandoc(doc)
     source = element.attributes.source
     return element:walk({ Link = book_link }):walk({ Cite = cite })
   end })
+  local listed = false
+  doc.blocks:walk({ Div = function(element)
+    listed = listed or element.identifier == "refs"
+  end })
+  if cited and not listed then
+    fail("citation @" .. cited .. " has no list of references, expected a block ::: {#refs}")
+  end
   for _, message in ipairs(errors) do io.stderr:write("[ERROR] " .. message .. "\n") end
   if #errors > 0 then os.exit(1) end
   return doc

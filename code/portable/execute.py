@@ -223,10 +223,12 @@ async def _shown(client: NotebookClient, expression: str, where: str) -> str:
 
 
 async def _value(client: NotebookClient, code: str) -> dict[str, Any]:
-    """What the kernel shows for ``code``, by MIME type."""
-    cell = await _run(client, code)
-    results = [out.data for out in cell.outputs if out.output_type == "execute_result"]
-    return dict(results[0]) if results else {}
+    """What the kernel shows for ``code``, by MIME type.
+
+    It is displayed, since IPython shows no value after a cell that ends with ``;``.
+    """
+    cell = await _run(client, f"__import__('IPython').display.display((\n{code}\n))")
+    return dict(cell.outputs[-1].data)
 
 
 async def _run(
