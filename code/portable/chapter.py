@@ -59,7 +59,7 @@ _Loader.yaml_implicit_resolvers = {
 }
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:bool",
-    re.compile(r"true|True|TRUE|false|False|FALSE"),
+    re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"),
     list("tTfF"),
 )
 
@@ -286,7 +286,7 @@ def _options(heads: list[str], source: str, first: int) -> dict[str, Any]:
         loader = _Loader("\n".join(OPTION.sub("", line) for line in heads))
         node = loader.get_single_node()
         options = loader.construct_document(node) if node else {}
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except Exception as error:  # of a value with a tag PyYAML raises any
         raise RenderError(
             f"{where}: cell options: {' '.join(str(error).split())}"
         ) from None
