@@ -24,6 +24,11 @@ SVG = "image/svg+xml"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # A caption stands after this word, so that it is a paragraph whatever it begins with.
 CAPTION = "caption"
+FILE = re.compile(  # to which HTML refers
+    r"""<(?:img|script|iframe|source|video|audio|embed|link)\b[^>]*\b(?:src|href)="""
+    r"""["']?(?!data:|https?:|//|["'#>\s])([^"'>\s]+)""",
+    re.IGNORECASE,
+)
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -168,6 +173,11 @@ def _form(output: NotebookNode, format: str, where: str) -> tuple[str, str]:
     if kind == "text/plain":
         # What is drawn over itself on a terminal stands in lines one below the other.
         content = re.sub(r"\r\n?", "\n", plain(content)).rstrip("\n")
+    if kind == "text/html" and (file := FILE.search(content)):
+        raise RenderError(
+            f"{where} shows HTML that refers to the file {file[1]!r}, which is not "
+            "supported"
+        )
     if kind not in ENDINGS and (control := CONTROL.search(content)):
         raise RenderError(
             f"{where} shows the character {control[0]!r}, which a page can't have"

@@ -538,7 +538,10 @@ end
 
 -- A figure as LaTeX can show it.
 local function vector(image)
-  if latex then image.src = image.src:gsub("^(figures/.*)%.svg$", "%1.pdf") end
+  if not image.src:match("^figures/") then
+    fail("an image that is not drawn by a cell is not supported: " .. image.src)
+  end
+  if latex then image.src = image.src:gsub("%.svg$", ".pdf") end
   return image
 end
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from portable import RenderError
 from portable.assemble import assemble, unmarked
-from portable.chapter import read_chapter
+from portable.chapter import read_chapter, read_text
 from portable.date import fix_date
 from portable.document import dated, joined
 from portable.executed import executed
@@ -69,6 +69,12 @@ def render(
             _write(project, document, done, formats, build, out, fresh)
         except PandocError as error:
             raise RenderError(_located(error.complaints, project)) from None
+        except RenderError as error:
+            missing = re.search(r"There is no (.) \(U\+", str(error))
+            place = ""
+            if missing:
+                place = _place(re.escape(missing[1]), project, project.sources)
+            raise RenderError(f"{place}{error}") from None
         if set(formats) == {"notebooks"}:
             replace(out / "notebooks", output / "notebooks")
         else:
@@ -172,7 +178,7 @@ def _located(complaints: list[str], project: Project) -> str:
 
 def _place(pattern: str, project: Project, sources: list[str]) -> str:
     for source in sources:
-        text = (project.root / source).read_text()
+        text = read_text(project.root, source)
         for number, line in enumerate(text.splitlines(), 1):
             if re.search(pattern, line):
                 return f"{source}:{number}: "

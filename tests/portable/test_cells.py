@@ -503,6 +503,15 @@ def letters(text: str) -> Counter[str]:
             r"cells\.qmd:4: label tbl-a is of one table and its cell shows 2",
         ),
         (
+            "from IPython.display import Markdown\nMarkdown('![a](b.png)')",
+            r"cells\.qmd:5: an image .* is not supported: b\.png",
+        ),
+        (
+            "from IPython.display import HTML\nHTML('<img src=b.png>')",
+            r"cells\.qmd:3: .* HTML that refers to the file 'b\.png'",
+        ),
+        ("print('☃')", r"cells\.qmd:4: LaTeX: Missing character: There is no ☃"),
+        (
             "#| output: asis\nprint(1)",
             r"cells\.qmd:4: output is 'asis'",
         ),

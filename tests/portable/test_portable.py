@@ -490,7 +490,10 @@ Markdown("```{=html}\\n<b>given</b>\\n```")
     ("chapter", "message"),
     [
         ("# A\n\nSee @fig-none.\n", r"index\.qmd:3: unresolved reference @fig-none"),
-        ("# A\n\nSee @nobody2020.\n", r"index\.qmd:3: .*nobody2020.* not found"),
+        (
+            "# A\n\nSee @nobody2020.\n\n::: {#refs}\n:::\n",
+            r"index\.qmd:3: .*nobody2020.* not found",
+        ),
         ("# A\n\n[x](b.qmd)\n", r"index\.qmd:3: .*link to b\.qmd"),
         (
             f"# A\n\n$x = `{{python}} '1.5'`$\n{NO_OP}",
