@@ -6,6 +6,7 @@ import inspect
 import json
 import logging
 import math
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from types import ModuleType
@@ -35,7 +36,7 @@ STYLE = {
     "figure.constrained_layout.use": True,
     "figure.facecolor": "white",
     # The family of the PDF's text and formulas, which matplotlib brings along.
-    "font.family": "cmr10",
+    "font.family": ["cmr10", "DejaVu Serif"],  # the latter for what the former lacks
     "mathtext.fontset": "cm",
     "axes.formatter.use_mathtext": True,
     "font.size": 9,
@@ -98,7 +99,7 @@ def table(
             raise ValueError(
                 f"row {list(row)} has {len(row)} cells for {len(header)} columns"
             )
-        lines.append([str(cell).replace("|", r"\|") for cell in row])
+        lines.append([re.sub(r"(?<!\\)\|", r"\|", str(cell)) for cell in row])
     return Markdown("\n".join("| " + " | ".join(line) + " |" for line in lines))
 
 
@@ -158,6 +159,27 @@ def widget(name: str, figure: str, data: Any) -> Markdown:
         f'```{{=html}}\n<play-{name} for="{figure}">'
         f'<script type="application/json">{text}</script></play-{name}>\n```'
     )
+
+
+def visible(text: str) -> str:
+    """A text from elsewhere in one line, in which nothing is hidden.
+
+    White space becomes one space. What turns the direction of the text round it, or is
+    no character at all, is written as Python escapes it.
+    """
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1]
+        for character in " ".join(text.split())
+    )
+
+
+def literal(text: str) -> str:
+    """Markdown that shows a text from elsewhere as it is, for a line or a cell.
+
+    A backslash takes the meaning from each mark of punctuation, so that nothing of it
+    is a formula, raw HTML or LaTeX, a reference, or ends the cell.
+    """
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", visible(text))
 
 
 def signed(number: float, digits: int = 2) -> str:

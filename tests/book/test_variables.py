@@ -148,6 +148,27 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
         read(tmp_path)
 
 
+@pytest.mark.fault(
+    "injection",
+    provoked="A value in `_variables.yml` asks YAML to build an object, which runs a "
+    "command.",
+    result="Nothing is built or run: it is refused by file and line, or is text.",
+    kept="The previous book.",
+)
+@pytest.mark.parametrize("field", ["author", "collaborators"])
+def test_yaml_builds_no_object(tmp_path: Path, field: str) -> None:
+    made = tmp_path / "made"
+    call = f'!!python/object/apply:os.system ["touch {made}"]'
+    new = f'!!python/object/new:os.system {{args: ["touch {made}"]}}'
+    name = f'!!python/object/apply:os.system "touch {made}"'
+    with pytest.raises(ValueError, match=r"^_variables\.yml:\d: author is a list"):
+        read(written(tmp_path, author=call))
+    with pytest.raises(ValueError, match=rf"^_variables\.yml:\d: {field} is a mapping"):
+        read(written(tmp_path, **{field: new}))
+    assert f"touch {made}" in getattr(read(written(tmp_path, **{field: name})), field)
+    assert not made.exists()
+
+
 def test_a_missing_field_is_named(tmp_path: Path) -> None:
     path = written(tmp_path) / "_variables.yml"
     path.write_text(path.read_text().replace("due:", "# due:"))
@@ -204,6 +225,7 @@ NASTY = [
     "{#id .class key=value} `x`{=latex}",
     "\\",
     "a\\",
+    "</script><script>alert(1)</script> 100% $a$ 🎬",
     "!#$%&'()*+,-./:;<=>?@[\\]^_`{|}~",
 ]
 
@@ -214,6 +236,13 @@ def said(node: Any) -> str:
     return str(node["c"]) if node["t"] == "Str" else " "
 
 
+@pytest.mark.fault(
+    "injection",
+    provoked="An author's name, or another field, has HTML, LaTeX, a formula, a "
+    "shortcode, a cell's code, emoji or marks that turn the direction of the text.",
+    result="It is shown as it is written, and never run.",
+    kept="The text round it.",
+)
 @pytest.mark.parametrize("text", NASTY)
 def test_a_text_is_shown_literally(text: str) -> None:
     markdown = literal(text)

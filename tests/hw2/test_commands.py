@@ -11,7 +11,8 @@ import torch
 import hw2
 import recorded
 from hw2 import __main__, commands, sentiment, vit
-from recorded import StaleRecord, run
+from hw2.data import MissingData
+from recorded import DamagedCheckpoint, StaleRecord, run
 from toy import Config, count_up, machine, made
 
 
@@ -168,3 +169,62 @@ def test_commands_say_what_is_wrong(
     monkeypatch.setattr(sys, "argv", ["hw2", "record", "a"])
     assert __main__.main() == 130
     assert "stopped; record goes on" in capsys.readouterr().err
+
+
+def never(error: Exception) -> object:
+    def raises(*_: object, **__: object) -> None:
+        raise error
+
+    return raises
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize(
+    "error",
+    [
+        DamagedCheckpoint("checkpoint a.pt can't be read; delete it to begin again"),
+        MissingData("IMDB is not here"),
+        ValueError("a.parquet is damaged; put the published one there"),
+        OSError(28, "No space left on device", "records/a"),
+    ],
+)
+def test_what_a_person_can_mend_is_a_line(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    monkeypatch.setattr(recorded, "run", never(error))
+    assert commands.main(["record", "a"]) == 1
+    assert capsys.readouterr().err == f"error: {error}\n"
+
+
+@pytest.mark.usefixtures("known")
+def test_a_fault_of_the_code_is_shown_with_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recorded, "run", never(TypeError("of the code")))
+    with pytest.raises(TypeError, match="of the code"):
+        commands.main(["record", "a"])
+
+
+@pytest.mark.fault(
+    "memory",
+    provoked="A run asks for more memory than the machine gives.",
+    result="It ends in a line that says so.",
+    kept="The last checkpoint, from which the run goes on.",
+)
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize("by", ["Python", "PyTorch", "an accelerator"])
+def test_too_little_memory_is_a_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    def greedy(*_: object, **__: object) -> None:
+        if by == "an accelerator":  # which is not there
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+        bytes(1 << 60) if by == "Python" else torch.empty(1 << 58)
+
+    monkeypatch.setattr(recorded, "run", greedy)
+    assert commands.main(["record", "a"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: there is not enough memory (")
+    assert line.endswith("; record goes on from its last checkpoint")

@@ -29,6 +29,7 @@ import toy
 from conftest import visible
 from recorded import (
     Checkpoint,
+    DamagedCheckpoint,
     Experiment,
     Outcome,
     Run,
@@ -670,10 +671,28 @@ def test_a_checkpoint_is_read_back(tmp_path: Path) -> None:
     assert again.load("b") == {} and again.load("c") is None
 
 
+CHECKPOINT = pytest.mark.fault(
+    "records",
+    provoked="A checkpoint is cut or empty, is a pickle that runs code, or holds "
+    "something else.",
+    result="Nothing is run, and a line names the file, which may be deleted.",
+    kept="The checkpoint, and the record.",
+)
+
+
+@CHECKPOINT
 def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
-    torch.save({"state": Path("x"), "spent": 0.0}, tmp_path / "a.pt")
-    with pytest.raises(Exception, match=r"[Ww]eights"):
-        Checkpoint(tmp_path)
+    target, path = tmp_path / "run", tmp_path / "a.pt"
+    torch.save({"state": Pickled(target), "spent": 0.0}, path)
+    for content in (path.read_bytes(), pickle.dumps(Pickled(target))):
+        path.write_bytes(content)
+        with pytest.raises(DamagedCheckpoint) as raised:
+            Checkpoint(tmp_path)
+        line = str(raised.value)
+        assert line.startswith(f"checkpoint {path} can't be read (")
+        assert line.endswith("; delete it to begin again") and line.isprintable()
+        assert "weights_only" not in line  # how to run it
+    assert not target.exists()
 
 
 def test_half_a_checkpoint_is_none(
@@ -693,9 +712,30 @@ def test_half_a_checkpoint_is_none(
     assert Checkpoint(tmp_path).load("a") == {"step": 1}
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.pt").write_bytes(b"damaged")
-    with pytest.raises(RuntimeError, match=r"a\.pt can't be read .*; delete it"):
+@CHECKPOINT
+@pytest.mark.parametrize("kind", ["damaged", "empty", "cut", "a list", "no state"])
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.pt"
+    Checkpoint(tmp_path).save("a", {"w": torch.ones(999)})
+    if kind in ("a list", "no state"):
+        torch.save([1] if kind == "a list" else {"spent": 1.0}, path)
+    else:
+        cut = path.read_bytes()[:-999]
+        path.write_bytes({"damaged": b"damaged", "empty": b"", "cut": cut}[kind])
+    with pytest.raises(DamagedCheckpoint, match=r"a\.pt can't be read .*; delete it"):
+        Checkpoint(tmp_path)
+
+
+def test_where_memory_lacks_a_checkpoint_is_not_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Checkpoint(tmp_path).save("a", {})
+
+    def full(*_: Any, **__: Any) -> None:
+        raise RuntimeError("unable to mmap 9 bytes: Cannot allocate memory (12)")
+
+    monkeypatch.setattr(torch, "load", full)
+    with pytest.raises(RuntimeError, match="unable to mmap"):
         Checkpoint(tmp_path)
 
 

@@ -19,11 +19,13 @@ from hw2.figures import (
     GREEN,
     ORANGE,
     listed,
+    literal,
     p_value,
     python,
     signed,
     table,
     text_of,
+    visible,
 )
 from hw2.sentiment import inspection
 from hw2.sentiment.config import Config
@@ -108,12 +110,13 @@ def setup(runs: Mapping[str, Config], encoder: "BertConfig") -> Markdown:
     )
 
 
-def predictions(predictor: Predictor, texts: Sequence[str]) -> str:
+def predictions(predictor: Predictor, texts: Sequence[str]) -> Markdown:
     """What a model calls each text, with the probability of positive."""
-    return " and ".join(
-        f"“{text}” {'positive' if p > 0.5 else 'negative'} ({p:.3f})"
+    said = (
+        f"“{literal(text)}” {'positive' if p > 0.5 else 'negative'} ({p:.3f})"
         for text, p in zip(texts, predictor.predict_proba(texts), strict=True)
     )
+    return Markdown(" and ".join(said))
 
 
 def precision(run: Run) -> str:
@@ -234,11 +237,9 @@ def effects(predictor: Predictor, texts: Sequence[str]) -> dict[str, Occlusion]:
 
 def heaviest(effects: Mapping[str, Occlusion], texts: Sequence[str]) -> Markdown:
     """The token of each text that moves the logit most."""
-    found = []
-    for text in texts:
-        tokens, values = effects[text]
-        found.append(f"*{tokens[int(np.abs(values).argmax())]}*")
-    return Markdown(" and ".join(found))
+    of = (effects[text] for text in texts)
+    found = (tokens[int(np.abs(values).argmax())] for tokens, values in of)
+    return Markdown(" and ".join(f"*{literal(token)}*" for token in found))
 
 
 def occlusion(effects: Mapping[str, Occlusion]) -> Figure:
@@ -249,9 +250,10 @@ def occlusion(effects: Mapping[str, Occlusion]) -> Figure:
     for ax, (text, (tokens, values)) in zip(axes, effects.items(), strict=True):
         colours = [ORANGE if value < 0 else BLUE for value in values]
         ax.barh(range(len(tokens)), values, color=colours)
-        ax.set_yticks(range(len(tokens)), tokens, fontsize=7.5)
+        ax.set_yticks(range(len(tokens)), tokens, fontsize=7.5, parse_math=False)
         ax.set(xlim=(-1.05 * largest, 1.05 * largest), ylim=(longest - 0.5, -0.5))
-        ax.set_title(textwrap.fill(text, 84 // len(effects)), fontsize=8)
+        title = textwrap.fill(visible(text), 84 // len(effects))
+        ax.set_title(title, fontsize=8, parse_math=False)
         ax.locator_params(axis="x", nbins=5)
         ax.grid(visible=False, axis="y")
     fig.supxlabel("difference of the logit", fontsize=8)

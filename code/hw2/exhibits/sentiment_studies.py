@@ -10,7 +10,7 @@ from IPython.display import Markdown
 
 from hw2.evaluation import mcnemar
 from hw2.exhibits.sentiment import HEADS
-from hw2.figures import listed, p_value, signed, table
+from hw2.figures import listed, literal, p_value, signed, table
 from hw2.sentiment.config import Speed
 from hw2.sentiment.ensemble import Combination
 from hw2.sentiment.inspection import Trial
@@ -78,7 +78,7 @@ def excerpt(text: str, length: int = 130) -> str:
     """The beginning of a review, as Markdown for a cell of a table."""
     text = re.sub(r"\s+", " ", re.sub(r"<br\s*/?>", " ", text))
     cut = text if len(text) <= length else text[:length].rsplit(" ", 1)[0] + " …"
-    return re.sub(r"([\\`*_{}\[\]<>#$~^@\"'])", r"\\\1", cut)
+    return literal(cut)
 
 
 def on_probes(
@@ -99,7 +99,10 @@ def largest_p(together: Combination, run: Run) -> Markdown:
 def negation(said: Mapping[str, npt.NDArray[np.float32]]) -> Markdown:
     """What each model gives the sentences with and without a negation, P(positive)."""
     rows = [
-        (text if positive else f"*{text}*", *(f"{p[i]:.2f}" for p in said.values()))
+        (
+            literal(text) if positive else f"*{literal(text)}*",
+            *(f"{p[i]:.2f}" for p in said.values()),
+        )
         for i, (text, positive) in enumerate(PROBES)
     ]
     names = (name.removeprefix("sentiment-") for name in said)
