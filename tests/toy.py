@@ -1,5 +1,6 @@
 """A package as ``recorded`` knows it: what it says of itself, and runs of no time."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,17 @@ def fail(config: Config, checkpoint: Checkpoint) -> Outcome:
 @scored_by(score)
 def unwritable(config: Config, checkpoint: Checkpoint) -> Outcome:
     return Outcome({"bad": object()}, {"values": torch.ones(1)}, {})
+
+
+@scored_by(score)
+def in_steps(config: Config, checkpoint: Checkpoint) -> Outcome:
+    """With a checkpoint after each step, which is larger than the one before."""
+    state = checkpoint.load("steps") or {"step": 0}
+    for step in range(state["step"], 10):
+        time.sleep(0.02)
+        kept = {"step": step + 1, "w": torch.ones(2000 * (step + 1))}
+        checkpoint.save("steps", kept)
+    return Outcome({}, {"values": torch.ones(30000)}, {})
 
 
 @scored_by(lambda predictions: {"mean": Score(predictions["other"].mean().item(), 1)})

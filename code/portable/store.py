@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ def read(root: Path, name: str, key: str) -> Any:
     entry = json.loads(text)
     if (entry["name"], entry["key"]) != (name, key):
         raise Damaged(f"{path.relative_to(root)} is not the entry of {name}")
-    os.utime(path)  # those longest out of use are removed
+    with suppress(OSError):  # as on a disk that may only be read
+        os.utime(path)  # those longest out of use are removed
     return entry["content"]
 
 

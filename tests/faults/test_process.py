@@ -5,51 +5,32 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, digests
+from conftest import digests, visible
+from small_book import portable, recording, variables, written
 
 STOPS = 50  # of each kind
 MARK = "OF_THIS_TEST"  # a variable of the environment of all that a test starts
-
-QUARTO_YML = """\
-project: {type: book, output-dir: _book, execute-dir: project}
-book: {title: Büchlein, output-file: small, chapters: [index.qmd, other.qmd]}
-format:
-  html: {html-math-method: mathml, fig-format: svg}
-  pdf: {fig-format: pdf, fig-pos: "!htb", documentclass: scrreprt}
-"""
-CHAPTER = "# A chapter\n\n```{python}\nimport time; time.sleep(0.3); print('ü')\n```\n"
 
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A book of two chapters, as ``python -m portable`` renders it undisturbed."""
-    root = tmp_path_factory.mktemp("rendered")
-    (root / "_quarto.yml").write_text(QUARTO_YML)
-    for name in ("index.qmd", "other.qmd"):
-        (root / name).write_text(CHAPTER)
+    root = written(tmp_path_factory.mktemp("rendered") / "book")
     assert wait(start(portable(), root), root, 120) == (0, "")
     return root
 
 
-def portable(*options: str) -> list[str]:
-    return [sys.executable, "-m", "portable", "--renderer", "portable", *options]
-
-
-def start(command: list[str], root: Path, **variables: str) -> subprocess.Popen[str]:
+def start(command: list[str], root: Path, **given: str) -> subprocess.Popen[str]:
     """A command as a terminal starts it: the leader of a group of processes."""
     return subprocess.Popen(
         command,
         cwd=root,
-        env=os.environ
-        | {"PYTHONPATH": str(ROOT / "code"), MARK: str(root)}
-        | {"TMPDIR": str(root.parent), "SOURCE_DATE_EPOCH": "0"}
-        | variables,
+        env=variables({MARK: str(root), "TMPDIR": str(root.parent)} | given),
         stdout=subprocess.DEVNULL,
         stderr=(root.parent / "stderr").open("w"),
         text=True,
@@ -81,18 +62,19 @@ def left(root: Path, patience: float) -> list[str]:
 
 
 def stop(
-    command: list[str], root: Path, by: signal.Signals, after: float, **variables: str
+    command: list[str], root: Path, by: signal.Signals, after: float, **given: str
 ) -> None:
     """Starts a command, and stops it as Ctrl-C or ``kill -9`` does after seconds."""
-    process = start(command, root, **variables)
+    process = start(command, root, **given)
     time.sleep(after)
     sent = time.monotonic()
     if by == signal.SIGINT:  # a terminal sends it to the whole group
         os.killpg(process.pid, by)
         status, said = wait(process, root, 60)
         seconds = time.monotonic() - sent
-        if after > 0.1:  # before that Python may not have begun with the program
-            assert (status, said) in [(130, "stopped\n"), (0, "")], after
+        if after > 0.2:  # before that Python may not have begun with the program
+            assert status in (130, 0) and "Traceback" not in said, said
+            assert status == 0 or "stopped" in said.splitlines()[-1], said
         assert seconds < 5, f"stopped after {after:.2f} s, it ended in {seconds:.1f} s"
         assert not left(root, 3)
     else:
@@ -136,3 +118,74 @@ def test_a_stopped_rendering_is_rendered_by_the_next(
     assert sorted(path.name for path in root.iterdir()) == sorted(
         path.name for path in rendered.iterdir()
     )
+
+
+@pytest.mark.fault(
+    "process",
+    provoked="What makes a record is stopped by Ctrl-C, or killed, at random moments.",
+    result="The same command goes on, and makes the same record.",
+    kept="The checkpoint before; no record that is half made.",
+)
+@pytest.mark.slow
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_run_is_made_by_the_next(tmp_path: Path, by: signal.Signals) -> None:
+    root = tmp_path / "project"
+    root.mkdir()
+    allowed = {"HW2_TRAIN": "", "TOY_TRAIN": ""}
+    command = recording(root / "whole")
+    began = time.monotonic()
+    assert wait(start(command, root, **allowed), root, 120)[0] == 0
+    took = time.monotonic() - began
+    known = sums(root / "whole" / "a")
+    begun = 0
+    for after in moments(took):
+        made = root / "made"
+        stop(recording(made), root, by, after, **allowed)
+        begun += (made / ".unfinished").exists()
+        assert not (made / "a").exists() or sums(made / "a") == known
+        status, said = wait(start(recording(made), root, **allowed), root, 120)
+        assert status == 0, said
+        assert sums(made / "a") == known and not list(made.glob(".unfinished/*"))
+        shutil.rmtree(made)
+    assert begun
+
+
+def sums(record: Path) -> dict[str, str]:
+    """The SHA-256 of what a record holds, without the time that it took."""
+    found = digests(record)
+    del found["run.json"], found["SHA256SUMS"]
+    return found
+
+
+@pytest.mark.fault(
+    "process",
+    provoked="Several renderings run in one folder at once.",
+    result="Each of them ends with the same book.",
+    kept="A book that is whole.",
+)
+@pytest.mark.slow
+def test_renderings_at_once_both_succeed(rendered: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(rendered, tmp_path / "book"))
+    shutil.rmtree(root / ".portable" / "index.qmd")
+    processes = [start(portable(), root) for _ in range(3)]
+    assert [wait(process, root, 120) for process in processes] == [(0, "")] * 3
+    assert digests(root / "_book") == digests(rendered / "_book")
+    assert not list(root.glob("._book*"))
+
+
+@pytest.mark.fault(
+    "process",
+    provoked="Two commands make the same record at once.",
+    result="One makes it; the other says that it waits, and takes it.",
+    kept="One record.",
+)
+@pytest.mark.slow
+def test_two_that_make_a_record_at_once(tmp_path: Path) -> None:
+    """The second one waits, says so, and takes the record of the first."""
+    root = tmp_path / "project"
+    root.mkdir()
+    allowed = {"HW2_TRAIN": "", "TOY_TRAIN": ""}
+    processes = [start(recording(root / "made"), root, **allowed) for _ in range(2)]
+    for process in processes:
+        assert wait(process, root, 120)[0] == 0
+    assert visible(root / "made") == ["a"]
