@@ -114,3 +114,30 @@ def test_no_file_is_long() -> None:
     lines = {name: len(path.read_text().splitlines()) for name, path in FILES.items()}
     answers = {n: count for n, count in lines.items() if n.partition(".")[0] == "hw2"}
     assert max(answers.values()) <= 260, answers
+
+
+# What it reads is ASCII, and the times of a recorded run rest on it.
+WITHOUT_ENCODING = {"hw2.scaling"}
+
+
+@pytest.mark.fault(
+    "environment",
+    provoked="The locale has another encoding than UTF-8.",
+    result="Sources, pages and what programs say are read and written as UTF-8.",
+    kept="Everything.",
+)
+def test_the_encoding_of_texts_is_said() -> None:
+    """Else it would be that of the locale."""
+    for name, path in FILES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or name in WITHOUT_ENCODING:
+                continue
+            function = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            given = {keyword.arg for keyword in node.keywords}
+            texts = function in ("read_text", "write_text") or "text" in given
+            modes = [of.value for of in node.args if isinstance(of, ast.Constant)]
+            if function in ("open", "NamedTemporaryFile", "fdopen"):
+                binary = any("b" in str(mode) for mode in modes)
+                texts = not (binary or (function != "open" and not modes))
+                texts &= getattr(getattr(node.func, "value", None), "id", "") != "os"
+            assert not texts or "encoding" in given, f"{path}:{node.lineno}"

@@ -29,7 +29,9 @@ def answers(book: Path) -> list[dict[str, Any]]:
     None without a PDF; ``records``, the names of the runs that it rests on. Raises
     ``ValueError`` where a row lacks one of these.
     """
-    main = BeautifulSoup((book / "report.html").read_text(), "html.parser").main
+    main = BeautifulSoup(
+        (book / "report.html").read_text(encoding="utf-8"), "html.parser"
+    ).main
     if not main:
         raise ValueError(f"{book / 'report.html'} has no main part")
     for formula in main.select("math"):
@@ -94,4 +96,4 @@ if __name__ == "__main__":
     # Not after a page alone, which the PDF may not fit, nor after the PDF alone.
     if "QUARTO_PROJECT_RENDER_ALL" in os.environ and (book / "report.html").exists():
         text = json.dumps(answers(book), indent=1, ensure_ascii=False)
-        (book / "answers.json").write_text(text + "\n")
+        (book / "answers.json").write_text(text + "\n", encoding="utf-8")

@@ -64,7 +64,7 @@ def uncommitted(root: Path) -> list[str]:
     """The changes to files of the project, or new files, that no commit has."""
     command = ["git", "-c", "core.quotePath=false", "-C", str(root), "status"]
     command += ["--porcelain", "--untracked-files=all"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8")
     if done.returncode:
         return [f"git status failed: {_last(done.stderr)}"]
     kinds = {"??": "is new and not committed"}
@@ -90,7 +90,10 @@ def unanswered(answers: Path, pages: int) -> list[str]:
     """
     if not answers.exists():
         return ["the rendered book has no answers.json"]
-    entries = {entry["question"]: entry for entry in json.loads(answers.read_text())}
+    entries = {
+        entry["question"]: entry
+        for entry in json.loads(answers.read_text(encoding="utf-8"))
+    }
     found = []
     for question in QUESTIONS:
         entry: dict[str, Any] = entries.pop(question, {})
@@ -190,7 +193,7 @@ def unfinished(notebook: Path, foreign: list[str]) -> list[str]:
     name = notebook.name
     if not notebook.exists():
         return [f"{name} is missing"]
-    text = notebook.read_text()
+    text = notebook.read_text(encoding="utf-8")
     found = [f"{name} names {word} of this machine" for word in foreign if word in text]
     for number, cell in enumerate(json.loads(text)["cells"], 1):
         source = "".join(cell["source"])
@@ -241,7 +244,7 @@ def environment(root: Path) -> dict[str, str]:
 def _python(root: Path, arguments: list[str]) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *arguments]
     return subprocess.run(
-        command, cwd=root, env=environment(root), capture_output=True, text=True
+        command, cwd=root, env=environment(root), capture_output=True, encoding="utf-8"
     )
 
 

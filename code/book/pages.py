@@ -52,12 +52,12 @@ def complete(book: Path, address: str = "") -> None:
     for widget, record in WEIGHTS.items():
         weights = (RECORDS / record / "weights.safetensors").read_bytes()
         script = f'window.playWeights = "{base64.b64encode(weights).decode()}";\n'
-        (book / "widgets" / f"{widget}-weights.js").write_text(script)
+        (book / "widgets" / f"{widget}-weights.js").write_text(script, encoding="utf-8")
     (book / "cards").mkdir(exist_ok=True)
     words: list[dict[str, str]] = []
     for path in sorted(book.rglob("*.html")):
         name = path.relative_to(book).as_posix()
-        text = IN_TITLE.sub("<title>", path.read_text())
+        text = IN_TITLE.sub("<title>", path.read_text(encoding="utf-8"))
         text = IN_HEADING.sub(r"\1 ", text)
         soup = BeautifulSoup(readable(text), "html.parser")
         if not soup.main:  # Quarto's, which leads to a chapter that was rendered alone
@@ -69,12 +69,14 @@ def complete(book: Path, address: str = "") -> None:
             card = f"cards/{name.removesuffix('.html').replace('/', '-')}.png"
             draw_card(title, of_book, book / card)
             added = head(soup, name, title, address + card)
-            path.write_text(text.replace("</head>", f"{added}\n</head>", 1))
+            path.write_text(
+                text.replace("</head>", f"{added}\n</head>", 1), encoding="utf-8"
+            )
         words += sections(soup, name, title)  # which takes the page apart
     for font in book.glob("site_libs/bootstrap/bootstrap-icons.woff"):
         shrink(font, book)
     script = f"window.bookWords = {json.dumps(words, ensure_ascii=False)};\n"
-    (book / "scripts" / "words.js").write_text(script)
+    (book / "scripts" / "words.js").write_text(script, encoding="utf-8")
 
 
 def titles(title: str, text: str) -> tuple[str, str]:
@@ -189,11 +191,11 @@ def shrink(font: Path, book: Path) -> None:
     named = {
         name
         for file in files
-        for name in re.findall(r"\bbi-([\w-]+)", file.read_text())
+        for name in re.findall(r"\bbi-([\w-]+)", file.read_text(encoding="utf-8"))
     }
     codes = re.findall(
         r'\.bi-([\w-]+)::before { content: "\\(\w+)"',
-        font.with_suffix(".css").read_text(),
+        font.with_suffix(".css").read_text(encoding="utf-8"),
     )
     logging.getLogger("fontTools").setLevel(logging.ERROR)  # it warns of this font
     points = [int(code, 16) for name, code in codes if name in named]

@@ -97,7 +97,7 @@ def _check_book(copy: Path, out: Path) -> Iterator[Finding]:
     faults = checks.unanswered(book / "answers.json", count)
     yield f"answers and pages of {len(checks.QUESTIONS)} questions", faults
     if not faults:
-        entries = json.loads((book / "answers.json").read_text())
+        entries = json.loads((book / "answers.json").read_text(encoding="utf-8"))
         write_pages({entry["question"]: entry["pages"] for entry in entries}, out)
     yield "author and NetID in the PDF", checks.unnamed(pdf, copy)
     try:
@@ -121,12 +121,16 @@ def write_pages(pages: dict[str, list[int]], out: Path) -> None:
     """Writes the first and last page of each question, for machines and for readers."""
     ordered = {question: pages[question] for question in checks.QUESTIONS}
     lines = [f"  {json.dumps(name)}: {json.dumps(ordered[name])}" for name in ordered]
-    (out / "pages.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    (out / "pages.json").write_text(
+        "{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8"
+    )
     rows = [
         f"{name:10}{first}" + (f"-{last}" if last > first else "")
         for name, (first, last) in ordered.items()
     ]
-    (out / "pages.txt").write_text("\n".join(["question  pages", *rows]) + "\n")
+    (out / "pages.txt").write_text(
+        "\n".join(["question  pages", *rows]) + "\n", encoding="utf-8"
+    )
 
 
 def render(copy: Path, *options: str) -> list[str]:
@@ -140,7 +144,7 @@ def render(copy: Path, *options: str) -> list[str]:
         cwd=copy,
         env=checks.environment(copy),
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     )
     lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     reason = (lines or done.stderr.splitlines()[-1:] or ["no reason given"])[0]
@@ -166,7 +170,7 @@ def _copy(root: Path, commit: str, copy: Path) -> None:
 def _git(root: Path, *arguments: str) -> str:
     """What git prints, nothing where it fails."""
     command = ["git", "-C", str(root), *arguments]
-    return subprocess.run(command, capture_output=True, text=True).stdout
+    return subprocess.run(command, capture_output=True, encoding="utf-8").stdout
 
 
 if __name__ == "__main__":

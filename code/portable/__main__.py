@@ -1,5 +1,6 @@
 """``python -m portable``, as ``portable.command`` says."""
 
+import io
 import os
 import signal
 import sys
@@ -8,6 +9,8 @@ import sys
 def main() -> int:
     """What the command gives; it may be stopped while all is being imported, too."""
     signal.signal(signal.SIGINT, _stop)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name may be more than it can show
+        sys.stdout.reconfigure(errors="backslashreplace")
     from portable import command
 
     return command.main()

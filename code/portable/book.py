@@ -144,7 +144,7 @@ def _run(project: Project, kind: str, out: Path) -> None:
                 "QUARTO_PROJECT_RENDER_ALL": "1",
             },
             capture_output=True,
-            text=True,
+            encoding="utf-8",
         )
         if done.returncode:
             raise RenderError(f"{kind}: {script} failed\n{done.stderr.strip()}")

@@ -30,7 +30,7 @@ def fix_date(root: Path) -> None:
         return
     command = ["git", "-C", str(root), "log", "-1", "--format=%ct"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8")
         seconds = done.stdout.strip()
         if "dubious ownership" in done.stderr:  # git does not say the date, either
             why = done.stderr.splitlines()[0].removeprefix("fatal: ")

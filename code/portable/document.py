@@ -142,5 +142,5 @@ def _placed(path: Path, complaint: str) -> str:
 
 def _line(path: Path, pattern: str) -> int:
     """The number of the last line of a file that matches, or 1."""
-    lines = enumerate(path.read_text().splitlines(), 1)
+    lines = enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
     return max((n for n, line in lines if re.search(pattern, line)), default=1)

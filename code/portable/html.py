@@ -44,7 +44,9 @@ def write_html(
     }
     titles = [_title(chapter) for chapter in chapters]
     styles = [HERE / "style.css", *(project.root / name for name in project.styles)]
-    (out / "style.css").write_text("\n".join(path.read_text() for path in styles))
+    (out / "style.css").write_text(
+        "\n".join(path.read_text(encoding="utf-8") for path in styles), encoding="utf-8"
+    )
     shutil.copy(HERE / "page.js", out / "page.js")
     texts = []  # of the pages
     shown = document["meta"]
@@ -94,7 +96,7 @@ def write_html(
         written = pool.map(partial(pandoc, arguments), texts)
         for page, html in zip(pages, written, strict=True):
             (out / page).parent.mkdir(parents=True, exist_ok=True)
-            (out / page).write_text(html)
+            (out / page).write_text(html, encoding="utf-8")
 
 
 def _attributes(element: dict[str, Any]) -> list[Any] | None:

@@ -57,7 +57,9 @@ def key(root: Path, pieces: list[Piece]) -> str:
                 for name, value in sorted(os.environ.items())
                 if VARIABLES.fullmatch(name)
             },
-            "portable": [digest((HERE / name).read_text()) for name in OWN],
+            "portable": [
+                digest((HERE / name).read_text(encoding="utf-8")) for name in OWN
+            ],
         }
     )
 
@@ -125,7 +127,7 @@ def _places(root: Path) -> list[str]:
         [sys.executable, "-c", "import json, sys; print(json.dumps(sys.path))"],
         cwd=root,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
     )
     return [str(root / place) for place in json.loads(done.stdout)]

@@ -59,7 +59,7 @@ def typeset(root: Path, folder: Path, name: str, engine: str, fresh: bool) -> by
     # With what an earlier version of the document has left, fewer passes are needed.
     left = None if fresh else _kept(root, f"{name}.aux", engine)
     for ending, content in (left or {}).items():
-        (folder / f"{name}{ending}").write_text(content)
+        (folder / f"{name}{ending}").write_text(content, encoding="utf-8")
     _run(folder, name, engine)
     pdf = (folder / f"{name}.pdf").read_bytes()
     read = re.findall(r"^INPUT (/.*)$", _read(folder / f"{name}.fls"), re.MULTILINE)
@@ -99,7 +99,7 @@ def _run(folder: Path, name: str, engine: str) -> None:
         cwd=folder,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )
     # LaTeX does not notice where it can't write what it leaves for its next pass.
     full = os.strerror(errno.ENOSPC)
@@ -126,4 +126,4 @@ def _remedy(file: str) -> str:
 
 
 def _read(path: Path) -> str:
-    return path.read_text(errors="replace")
+    return path.read_text(errors="replace", encoding="utf-8")

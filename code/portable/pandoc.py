@@ -32,14 +32,14 @@ def pandoc(
     ``variables`` are handed to the template as they are. Raises ``PandocError`` where
     pandoc fails or warns.
     """
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as defaults:
+    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as defaults:
         json.dump({"variables": variables or {}}, defaults)
         defaults.flush()
         done = subprocess.run(
             [pypandoc.get_pandoc_path(), f"--defaults={defaults.name}", *arguments],
             input=text,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             cwd=folder,
             env=os.environ | {"LC_ALL": "C.UTF-8"},  # in which it reads its arguments
         )

@@ -40,7 +40,10 @@ def write_pdf(
     header = build / "header.tex"
     preambles = [HERE / "header.tex"]
     preambles += [project.root / name for name in project.preambles]
-    header.write_text("\n".join(path.read_text() for path in preambles))
+    header.write_text(
+        "\n".join(path.read_text(encoding="utf-8") for path in preambles),
+        encoding="utf-8",
+    )
     variables: dict[str, Any] = {
         key: options[key] for key in PANDOC_VARIABLES if key in options
     }
@@ -62,7 +65,7 @@ def write_pdf(
     name = Path(project.pdf_name).stem
     if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
         name = "book"  # to LaTeX, which takes some characters for its own
-    (build / f"{name}.tex").write_text(tex)
+    (build / f"{name}.tex").write_text(tex, encoding="utf-8")
     with measured("LaTeX"):
         pdf = typeset(project.root, build, name, engine, fresh)
     (out / project.pdf_name).write_bytes(pdf)

@@ -31,7 +31,9 @@ def find_quarto() -> str | None:
     if not shutil.which("quarto"):
         return None
     try:
-        done = subprocess.run(["quarto", "--version"], capture_output=True, text=True)
+        done = subprocess.run(
+            ["quarto", "--version"], capture_output=True, encoding="utf-8"
+        )
         version = "" if done.returncode else done.stdout.strip()
     except OSError:
         version = ""
@@ -60,7 +62,8 @@ def render_with_quarto(root: Path, fresh: bool = False) -> None:
         | ({"PORTABLE_FRESH": "1"} if fresh else {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
     ) as process:
         assert process.stdout
         for line in process.stdout:

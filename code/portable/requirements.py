@@ -16,7 +16,7 @@ def check_python(root: Path) -> None:
     versions nothing is asked here.
     """
     path = root / "pyproject.toml"
-    text = path.read_text() if path.exists() else ""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
     entries = tomllib.loads(text).get("project", {}).get("dependencies", [])
     names = [re.split(r"[^\w.-]", entry)[0] for entry in entries]
     missing = [name for name in names if not _installed(name)]

@@ -487,7 +487,7 @@ def _hardware() -> str:
         return f"{processes} x {torch.cuda.get_device_name()}"
     cores = processes * torch.get_num_threads()
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
     processor = names[0] if names else os.uname().machine
     return f"{cores} {'core' if cores == 1 else 'cores'} of {processor}"
