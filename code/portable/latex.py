@@ -22,7 +22,8 @@ LACKING = re.compile(r"^! LaTeX Error: File `([\w.-]+)' not found", re.MULTILINE
 # and the names in TeX Live of what is called otherwise there.
 DEBIAN = {
     "lmodern": "lmodern",
-    "texlive-latex-base": "amsmath amsthm bookmark calc geometry hyperref longtable",
+    "texlive-latex-base": "amsmath amsthm bookmark calc geometry graphicx "
+    "hyperref longtable",
     "texlive-latex-recommended": "booktabs caption etoolbox fancyvrb fontspec "
     "footnotehyper microtype scrlayer-scrpage scrreprt unicode-math xcolor",
     "texlive-latex-extra": "accsupp framed fvextra needspace tcolorbox upquote xurl",
@@ -32,6 +33,7 @@ DEBIAN = {
 TEX_LIVE = {
     "amsthm": "amscls",
     "calc": "tools",
+    "graphicx": "graphics",
     "lmodern": "lm",
     "longtable": "tools",
     "scrlayer-scrpage": "koma-script",
