@@ -22,7 +22,6 @@ if __name__ == "__main__":
             # Where two files of chapters have one name, html.lua doesn't know theirs.
             page, stem = (book / source).with_suffix(".html"), Path(source).stem
             if name != stem:
-                text = page.read_text(encoding="utf-8").replace(
-                    f"/{stem}.ipynb", f"/{name}.ipynb"
-                )
-                page.write_text(text)
+                text = page.read_text(encoding="utf-8")
+                text = text.replace(f"/{stem}.ipynb", f"/{name}.ipynb")
+                page.write_text(text, encoding="utf-8")
