@@ -134,7 +134,9 @@ def test_the_encoding_of_texts_is_said() -> None:
                 continue
             function = getattr(node.func, "attr", getattr(node.func, "id", ""))
             given = {keyword.arg for keyword in node.keywords}
-            texts = function in ("read_text", "write_text") or "text" in given
+            method = isinstance(node.func, ast.Attribute)
+            texts = method and function in ("read_text", "write_text")
+            texts |= "text" in given
             modes = [of.value for of in node.args if isinstance(of, ast.Constant)]
             if function in ("open", "NamedTemporaryFile", "fdopen"):
                 binary = any("b" in str(mode) for mode in modes)
