@@ -2,18 +2,21 @@
 -- which may.
 
 local errors = {}
+local source = ""  -- of the chapter, which a message begins with
+
+local function fail(message) table.insert(errors, source .. message) end
 
 -- A string in a formula comes with its punctuation escaped, which TeX would swallow.
 local function formula(element)
   if element.text:match("\\[.-]") then
-    table.insert(errors, "a formula holds a string that is not supported: " .. element.text)
+    fail("a formula holds a string that is not supported: " .. element.text)
   end
 end
 
 local function raw(element)
   if element.text:match("^<!%-%-") then return {} end
   local line = element.text:match("[^\n]*")
-  table.insert(errors, "raw " .. element.format .. " is not supported: " .. line)
+  fail("raw " .. element.format .. " is not supported: " .. line)
 end
 
 -- What a cell gives may be HTML or LaTeX, which the other format leaves out.
@@ -21,6 +24,7 @@ function Pandoc(doc)
   doc = doc:walk({ traverse = "topdown", RawBlock = raw, RawInline = raw, Math = formula,
     Div = function(div)
       local classes = div.classes
+      if classes:includes("chapter") then source = div.attributes.source .. ": " end
       if classes:includes("is-output") or classes:includes("is-given") then
         return div, false
       end

@@ -11,7 +11,7 @@ import yaml
 from portable import RenderError
 from portable.date import day
 
-FILE = "_quarto.yml"
+FILE, METADATA = "_quarto.yml", "_metadata.yml"
 
 
 class Loader(yaml.SafeLoader):  # type: ignore[misc]
@@ -326,6 +326,10 @@ def read_project(root: Path) -> Project:
                     f"_quarto.yml: {key} has {file!r}, supported are {ending} files "
                     "of the project"
                 )
+    folders = {root, *((root / source).parent for source in chapters + appendices)}
+    for path in (root / f"{FILE}.local", *(folder / METADATA for folder in folders)):
+        if path.exists():  # what Quarto reads, too
+            raise RenderError(f"{path.relative_to(root)} is not supported by portable")
     project = Project(root, chapters, appendices, options)
     if len(set(project.names.values())) < len(project.sources):
         raise RenderError(f"{FILE}: two chapters differ only in a / and a -")

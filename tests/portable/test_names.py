@@ -335,9 +335,7 @@ def test_figures_of_the_same_line_are_two(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("left", "shown"),
     [
-        ("<!-- open", "<!– open"),
         ("$$ x", "$$ x"),
-        ("[^1]: A note", None),
         ("- a list\n- of two", "a list of two"),
         ("> quoted", "quoted"),
         ("[a]: https://a.example", ""),
@@ -347,16 +345,12 @@ def test_figures_of_the_same_line_are_two(tmp_path: Path) -> None:
     ],
 )
 def test_what_a_chapter_leaves_open_ends_with_it(
-    tmp_path: Path, left: str, shown: str | None
+    tmp_path: Path, left: str, shown: str
 ) -> None:
     texts = {
         "index.qmd": f"# A\n\n{left}\n",
         "b.qmd": "# B\n\n    code -->\n\n[a] $$\n",
     }
-    if shown is None:  # a note that nothing leads to
-        with pytest.raises(RenderError, match=r"index\.qmd:3: Note with key '1'"):
-            render(small(tmp_path, texts), ["html"])
-        return
     root = small(tmp_path, texts)
     render(root, ["html"])
     one, two = (page(root / f"_book/{name}.html") for name in ("index", "b"))
@@ -413,6 +407,15 @@ def test_lists_of_chapters(tmp_path: Path, chapters: str, message: str) -> None:
         read_project(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["_quarto.yml.local", "c/_metadata.yml"])
+def test_other_files_of_options_are_refused(tmp_path: Path, name: str) -> None:
+    root = small(tmp_path, {"index.qmd": "# A\n", "c/b.qmd": "# B\n"})
+    assert read_project(root).sources
+    (root / name).write_text("lang: en\n")
+    with pytest.raises(RenderError, match=f"^{re.escape(name)} is not supported by"):
+        read_project(root)
+
+
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
@@ -428,6 +431,7 @@ def test_lists_of_chapters(tmp_path: Path, chapters: str, message: str) -> None:
             ["## S {#sec-s}", "x\n\n## T {#sec-s}"],
             r"c/b\.qmd:5: label sec-s is used twice",
         ),
+        (["`<b>`", "x <b>y</b>"], r"c/b\.qmd:3: raw html is not supported: <b>"),
         (["See\n@sec-none."], r"index\.qmd:4: unresolved reference @sec-none"),
         (["x", "[see @thm-none]"], r"c/b\.qmd:3: unresolved reference @thm-none"),
         (
@@ -438,10 +442,9 @@ def test_lists_of_chapters(tmp_path: Path, chapters: str, message: str) -> None:
             ["x", "[a]: b\n\n[a]: c\n\n[a]"],
             r"c/b\.qmd:5: Duplicate link reference '\[a",
         ),
-        (
-            ["x", "y\n\n---\ntitle: T\n---\n"],
-            r"c/b\.qmd:7: front matter is not supported",
-        ),
+        (["x", "% T\n\n# B"], r"c/b\.qmd:1: front matter is not supported"),
+        (["<!-- open"], r"index\.qmd:3: the comment is not closed"),
+        (["[^1]: A note"], r"index\.qmd:3: Note with key '1' but not used"),
         (
             ["x", "y\n\n# Second *x*\n"],
             r"c/b\.qmd:5: a second chapter in the file: Second",
@@ -455,7 +458,7 @@ def test_lists_of_chapters(tmp_path: Path, chapters: str, message: str) -> None:
 def test_places_are_named(tmp_path: Path, texts: list[str], message: str) -> None:
     names = ["index.qmd", "c/b.qmd", "d.qmd"]
     chapters = {
-        name: text if text.startswith("# ") else f"# C\n\n{text}\n"
+        name: text if text.startswith(("# ", "% ")) else f"# C\n\n{text}\n"
         for name, text in zip(names, texts, strict=False)
     }
     with pytest.raises(RenderError, match=message):
