@@ -77,9 +77,9 @@ def _chapter(project: Project, folder: Path, source: str, text: str) -> dict[str
     except PandocError as error:
         places = [f"{source}:{_placed(path, one)}" for one in error.complaints]
         raise RenderError("\n".join(places)) from None
-    if read["meta"]:
-        number = _line(path, r"^(---\s*$|%\s)")
-        raise RenderError(f"{source}:{number}: front matter is not supported")
+    for key in read["meta"]:  # from what a cell gives
+        number = _line(path, rf"{re.escape(key)}:")
+        raise RenderError(f"{source}:{number}: metadata is not supported: {key}")
     _check_headings(source, path, read["blocks"])
     figures = project.figures(source)
     for element in walk(read["blocks"]):
@@ -126,9 +126,7 @@ def _is_empty(block: dict[str, Any]) -> bool:
 
 def _placed(path: Path, complaint: str) -> str:
     """A complaint of pandoc's, after the line of the file that it is about."""
-    message = re.sub(
-        r"^\[\w+\] | at line \d+ column \d+| defined(?= but)", "", complaint
-    )
+    message = re.sub(r"^\[\w+\] | at line \d+ column \d+", "", complaint)
     for about, definition in (
         (r"[Nn]ote (?:reference|with key) '(.*?)'", r"^\[\^{}\]:"),
         (r"link reference '\[(.*?)\]'", r"^\[{}\]:"),

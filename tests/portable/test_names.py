@@ -363,6 +363,11 @@ def test_what_a_chapter_leaves_open_ends_with_it(
 
 # What is refused
 
+GIVEN = """```{python}
+from IPython.display import Markdown
+Markdown("x\\n\\n---\\ntitle: Other\\n---\\n\\ny")
+```"""
+
 
 @pytest.mark.parametrize(
     ("chapters", "message"),
@@ -442,9 +447,9 @@ def test_other_files_of_options_are_refused(tmp_path: Path, name: str) -> None:
             ["x", "[a]: b\n\n[a]: c\n\n[a]"],
             r"c/b\.qmd:5: Duplicate link reference '\[a",
         ),
-        (["x", "% T\n\n# B"], r"c/b\.qmd:1: front matter is not supported"),
+        (["x", GIVEN], r"c/b\.qmd:5: metadata is not supported: title"),
         (["<!-- open"], r"index\.qmd:3: the comment is not closed"),
-        (["[^1]: A note"], r"index\.qmd:3: Note with key '1' but not used"),
+        (["[^1]: A note"], r"index\.qmd:3: Note with key '1' defined but not used"),
         (
             ["x", "y\n\n# Second *x*\n"],
             r"c/b\.qmd:5: a second chapter in the file: Second",
@@ -458,7 +463,7 @@ def test_other_files_of_options_are_refused(tmp_path: Path, name: str) -> None:
 def test_places_are_named(tmp_path: Path, texts: list[str], message: str) -> None:
     names = ["index.qmd", "c/b.qmd", "d.qmd"]
     chapters = {
-        name: text if text.startswith(("# ", "% ")) else f"# C\n\n{text}\n"
+        name: text if text.startswith("# ") else f"# C\n\n{text}\n"
         for name, text in zip(names, texts, strict=False)
     }
     with pytest.raises(RenderError, match=message):
