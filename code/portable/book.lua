@@ -294,7 +294,8 @@ local function table_float(div, body, caption)
     fail("label " .. div.identifier .. " is of one table and its cell shows " .. tables)
   end
   if not latex then
-    return pandoc.Figure({ pandoc.Div(blocks) }, { pandoc.Plain(text) },
+    local whole = #blocks == 1 and blocks or { pandoc.Div(blocks) }  -- stays in its order
+    return pandoc.Figure(whole, { pandoc.Plain(text) },
       { id = div.identifier, class = "table" })
   end
   blocks:insert(1, raw("\\renewcommand{\\thetable}{" .. number .. "}"))

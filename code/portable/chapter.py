@@ -266,11 +266,14 @@ def _cell(body: list[str], source: str, start: int) -> Piece:
                 )
         elif f"{prefix}-cap" not in options:
             raise RenderError(f"{where}: label {label} has no {prefix}-cap")
-        elif label != label.lower() or not LABEL.fullmatch(label):
+        elif label != label.lower():
             raise RenderError(
-                f"{where}: label {label!r} is changed by Quarto, expected small "
-                "letters, digits, - and _"
+                f"{where}: label {label!r} is changed by Quarto, expected small letters"
             )
+    if label and not LABEL.fullmatch(label):
+        raise RenderError(
+            f"{where}: label {label!r} has more than letters, digits, - and _"
+        )
     return Piece("code", "\n".join(body[heads:]).strip("\n"), start, options)
 
 

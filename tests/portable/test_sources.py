@@ -150,6 +150,10 @@ def test_a_label_that_is_nearly_a_truth_value(tmp_path: Path, name: str) -> None
             r"a\.qmd:3: echo is given twice",
         ),
         ("```{python}\n#| just words\n1\n```\n", r"a\.qmd:2: .* not `key: value`"),
+        (
+            "```{python}\n#| label: a name\n1\n```\n",
+            r"a\.qmd:2: label 'a name' has more",
+        ),
         ("```{python}\n#| label: 5\n1\n```\n", r"a\.qmd:2: label is 5"),
         (
             "```{python}\n#| label: fig-A\n#| fig-cap: b\n1\n```\n",
@@ -157,7 +161,7 @@ def test_a_label_that_is_nearly_a_truth_value(tmp_path: Path, name: str) -> None
         ),
         (
             "```{python}\n#| label: fig-a b\n#| fig-cap: b\n1\n```\n",
-            r"a\.qmd:2: label 'fig-a b' is changed by Quarto",
+            r"a\.qmd:2: label 'fig-a b' has more than letters",
         ),
         (
             "```{python}\n#| label: fig-a\n1\n```\n",
