@@ -171,6 +171,31 @@ def test_what_is_not_known_is_left_to_quarto(
     assert "one.qmd is left to Quarto: cell" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "from IPython.display import HTML\nHTML('<b>a</b>')",
+        "from IPython.display import Math\nMath('a')",
+        "print('\\x1b[31mred\\x1b[0m')",
+        "from IPython.display import Image\nImage(b'\\x89PNG\\r\\n', width=9)",
+    ],
+)
+def test_what_quarto_writes_in_its_own_way_is_left_to_it(
+    root: Path, capsys: pytest.CaptureFixture[str], cell: str
+) -> None:
+    (root / "one.qmd").write_text(f"{CHAPTER}\n```{{python}}\n{cell}\n```\n")
+    assert handed(root) == {}
+    assert "one.qmd is left to Quarto: cell" in capsys.readouterr().out
+
+
+def test_the_name_of_what_is_drawn_is_not_handed_over(root: Path) -> None:
+    cell = "```{python}\n#| label: drawn\nplt.plot([1, 2])\n```\n"
+    (root / "one.qmd").write_text(f"{CHAPTER}\n{cell}")
+    files = handed(root)
+    assert "figure-html/drawn-output-1.svg" in files
+    assert b"Line2D" not in files["execute-results/html.json"]
+
+
 def test_the_script_does_nothing_for_portable(root: Path) -> None:
     script = ROOT / "code" / "book" / "executed.py"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("QUARTO_")}
