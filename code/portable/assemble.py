@@ -10,7 +10,7 @@ from typing import Any
 from nbformat import NotebookNode
 
 from portable import RenderError
-from portable.chapter import Piece
+from portable.chapter import Piece, is_whole
 from portable.shown import ENDINGS, FORMATS, PDF, form, plain, shown
 
 CELL, OUTPUT = "begins-cell", "is-output"  # the classes of marks, for the notebooks
@@ -177,6 +177,10 @@ def _form(output: NotebookNode, format: str, where: str) -> tuple[str, str]:
         raise RenderError(
             f"{where} shows HTML that refers to the file {file[1]!r}, which is not "
             "supported"
+        )
+    if kind == "text/markdown" and not is_whole(content):
+        raise RenderError(
+            f"{where} shows Markdown in which a block or a comment is not closed"
         )
     if kind not in ENDINGS and (control := CONTROL.search(content)):
         raise RenderError(

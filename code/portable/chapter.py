@@ -122,8 +122,7 @@ def read_chapter(root: Path, source: str) -> list[Piece]:
         prose.append(line)
         if fence:
             start = number
-            closing = rf"\s*{re.escape(fence[1][0])}{{{len(fence[1])},}}\s*"
-            body, number = _block(lines, source, start, closing)
+            body, number = _block(lines, source, start, _closing(fence[1]))
             _check_block(fence[2], body, source, start)
             prose += [*body, lines[number - 1]]
             if fence[2].startswith("{{"):  # it is shown with its fences
@@ -174,6 +173,28 @@ def _lines(root: Path, source: str) -> list[str]:
                 "supported, not even in code; with three braces it is shown"
             )
     return text.removesuffix("\n").split("\n")
+
+
+def is_whole(markdown: str) -> bool:
+    """Whether what begins in a piece of Markdown ends in it: blocks and comments."""
+    depth, closing, comment = 0, "", 0
+    for number, line in enumerate(END.split(markdown), 1):
+        if closing:
+            closing = "" if re.fullmatch(closing, line) else closing
+        elif not comment and (fence := FENCE.match(line)):
+            closing = _closing(fence[1])
+        else:
+            if not comment and (div := DIV.match(line)):
+                depth += 1 if div[1] else -1
+            comment = _comment(line, comment, number)
+        if depth < 0:
+            return False
+    return not (depth or closing or comment)
+
+
+def _closing(fence: str) -> str:
+    """The pattern of a line that closes a block of code."""
+    return rf"\s*{re.escape(fence[0])}{{{len(fence)},}}\s*"
 
 
 def _block(

@@ -508,6 +508,13 @@ def letters(text: str) -> Counter[str]:
             "from IPython.display import Markdown\nMarkdown('![a](b.png)')",
             r"cells\.qmd:5: an image .* is not supported: b\.png",
         ),
+        *(
+            (
+                f"from IPython.display import Markdown\nMarkdown({text!r})",
+                r"cells\.qmd:3: .* Markdown in which a block or a comment is not cl",
+            )
+            for text in (":::", "::: {.a}\nb", "```\na", "a <!-- b", "~~~\n```")
+        ),
         (
             "from IPython.display import HTML\nHTML('<img src=b.png>')",
             r"cells\.qmd:3: .* HTML that refers to the file 'b\.png'",
