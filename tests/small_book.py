@@ -23,6 +23,7 @@ OTHER = """\
 #| fig-cap: "Größe"
 #| fig-alt: "a line"
 import matplotlib.pyplot as plt
+plt.rcParams["svg.hashsalt"] = "the same names in it each time"
 _ = plt.plot([1, 2])
 ```
 """

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import tempfile
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -36,6 +37,8 @@ SETUP = """\
 __import__("matplotlib").rcParams["figure.figsize"] = 5.5, 3.5
 _read_by_cells = __import__("runpy").run_path({reads!r})["watch"]({root!r})
 """
+# Where there is no home that can be written to; each kernel has a folder of its own.
+warnings.filterwarnings("ignore", "IPython parent .* is not a writable location")
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 READS = Path(__file__).with_name("reads.py")
 # What Quarto takes literally in a string, and no more, so that both show the same.

@@ -114,7 +114,9 @@ def _run(folder: Path, name: str, engine: str) -> None:
     problems += re.findall(r"^LaTeX Warning: .*undefined.*", text, re.MULTILINE)
     problems += [_remedy(file) for file in LACKING.findall(text)]
     if done.returncode or problems:
-        raise RenderError(f"LaTeX: {'; '.join(problems) or done.stdout[-500:]}")
+        raise RenderError(
+            f"LaTeX: {'; '.join(problems) or done.stdout[-500:] or done.returncode}"
+        )
 
 
 def _remedy(file: str) -> str:

@@ -226,7 +226,7 @@ def test_latex_lacks_a_package(
     rendered: Path, root: Path, tmp_path: Path, file: str, remedy: str
 ) -> None:
     text = f"! LaTeX Error: File `{file}.sty' not found."
-    script(tmp_path / "bin/latexmk", f'echo "{text}" > small.log; exit 12')
+    script(tmp_path / "bin/latexmk", f"cat > small.log <<'END'\n{text}\nEND\nexit 12")
     path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
     line = error(rendering(root, "--fresh", PATH=path))
     assert f"{file}.sty' not found" in line and remedy in line
