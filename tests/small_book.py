@@ -65,12 +65,16 @@ def rendering(
 
 
 RECORD = """
-import sys
+import signal, sys
 from pathlib import Path
 
 sys.path.append(sys.argv[2])
-import hw2, toy
-from hw2 import __main__, commands, summary
+import hw2
+from hw2 import __main__
+
+signal.signal(signal.SIGINT, __main__._stop)  # as it does before what follows
+import toy
+from hw2 import commands, summary
 from recorded import checkpoint
 
 checkpoint.INTERVAL = 0.0

@@ -75,7 +75,8 @@ def stop(
         if after > 0.2:  # before that Python may not have begun with the program
             assert status in (130, 0) and "Traceback" not in said, said
             assert status == 0 or "stopped" in said.splitlines()[-1], said
-        assert seconds < 5, f"stopped after {after:.2f} s, it ended in {seconds:.1f} s"
+        # A second or two, but for a machine that has much else to do.
+        assert seconds < 15, f"stopped after {after:.2f} s, it ended in {seconds:.1f} s"
         assert not left(root, 3)
     else:
         process.kill()
