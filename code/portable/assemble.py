@@ -122,8 +122,9 @@ def _outputs(
     count = sum(kind in ENDINGS for kind, _ in forms)
     alts = iter(_each(options.get("fig-alt"), count, where, "fig-alt"))
     places = [id(output) for output in cell.outputs if "data" in output]
-    chapter = "-".join(Path(source).with_suffix("").parts)
-    stem = f"{chapter}-{label if re.match('(fig|tbl)-', label) else piece.line}"
+    stem = (
+        f"{Path(source).stem}-{label if re.match('(fig|tbl)-', label) else piece.line}"
+    )
     texts: list[str] = []
     pictures = 0
     for output, (kind, content) in zip(outputs, forms, strict=True):
