@@ -86,9 +86,14 @@ def literal(text: str) -> str:
 
     A backslash before each mark of punctuation takes its meaning from it, so that no
     markup is left, and no raw LaTeX or HTML, formula, citation, shortcode or code that
-    is run. White space becomes one space.
+    is run. White space becomes one space. What turns the direction of the text
+    round it, or is no character at all, is written as Python escapes it.
     """
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(text.split()))
+    visible = "".join(
+        character if character.isprintable() else ascii(character)[1:-1]
+        for character in " ".join(text.split())
+    )
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", visible)
 
 
 def cover(variables: Variables) -> str:

@@ -258,5 +258,11 @@ def test_a_text_is_shown_literally(text: str) -> None:
         assert shown == before + " ".join(text.split())
 
 
+def test_hidden_marks_become_visible() -> None:
+    assert literal("\u202eAda\u2069 \u0627\u062f\u0627") == (
+        r"\\u202eAda\\u2069 " + "\u0627\u062f\u0627"
+    )
+
+
 def test_white_space_becomes_a_space() -> None:
     assert literal("  Ada\n\n    Love\tlace ") == "Ada Love lace"
