@@ -6,25 +6,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from portable import RenderError
+from portable.options import LINE, read_options
 
-# The cell options that are supported, with the type of their value.
-OPTIONS: dict[str, type | tuple[type, ...]] = {
-    "label": str,
-    "fig-cap": str,
-    "fig-subcap": list,
-    "fig-alt": (str, list),
-    "tbl-cap": str,
-    "echo": bool,
-    "output": bool,
-    "include": bool,
-    "warning": bool,
-    "code-fold": (bool, str),
-    "code-summary": str,
-    "layout-ncol": int,
-}
 THEOREMS = ("thm", "lem", "cor", "prp", "def", "exm")
 REFERENCES = ("fig", "tbl", "eq", "sec", *THEOREMS)
 
@@ -33,8 +17,6 @@ END = re.compile(r"\r\n|\r|\n")
 # They move the cursor, or are spaces or ends of lines to some programs only.
 UNSUPPORTED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]")
 SHORTCODE = re.compile(r"\{{2,}<[^}]*>\}{2,}")
-OPTION = re.compile(r"#\s*\| ?")
-LABEL = re.compile(r"[\w-]+(?:\.[\w-]+)*")
 CELL = re.compile(r"^(\s*)(`{3,})\s*\{python *\}\s*$")
 # What Quarto takes for a cell wherever it stands, and what looks like one to a reader.
 NO_CELL = re.compile(r"(?:`{3,}|~{3,})\s*\{python(?:[ ,][^}]*)?\}\s*$")
@@ -47,21 +29,6 @@ DIV = re.compile(r"^\s*:{3,}\s*(.*?)\s*:*\s*$")
 INLINE = re.compile(r"`\{(\w+)\}[ \t]+([^`\n]+)`")
 ATTRIBUTE = re.compile(r"""([\w-]+)=(?:"(?:[^"\\]|\\.)*"|'[^']*')""")
 IMAGE = re.compile(r"!\[[^\]]*\]\(")
-
-
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """Reads YAML as Quarto does, to which ``no`` and ``off`` are words."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    start: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:bool"]
-    for start, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool",
-    re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"),
-    list("tTfF"),
-)
 
 
 @dataclass
@@ -273,72 +240,10 @@ def _cell(body: list[str], source: str, start: int) -> Piece:
     while first < len(body) and not body[first].strip():
         first += 1
     heads = first
-    while heads < len(body) and OPTION.match(body[heads]):
+    while heads < len(body) and LINE.match(body[heads]):
         heads += 1
-    options = _options(body[first:heads], source, start + 1 + first)
-    where = f"{source}:{start + 1}"
-    label = str(options.get("label", ""))
-    for prefix in ("fig", "tbl"):
-        if not label.startswith(f"{prefix}-"):
-            if f"{prefix}-cap" in options:
-                raise RenderError(
-                    f"{where}: a cell has a {prefix}-cap, expected a label that begins "
-                    f"with {prefix}-, too"
-                )
-        elif f"{prefix}-cap" not in options:
-            raise RenderError(f"{where}: label {label} has no {prefix}-cap")
-        elif label != label.lower():
-            raise RenderError(
-                f"{where}: label {label!r} is changed by Quarto, expected small letters"
-            )
-    if label and not LABEL.fullmatch(label):
-        raise RenderError(
-            f"{where}: label {label!r} has more than letters, digits, - and _"
-        )
+    options = read_options(body[first:heads], source, start + 1 + first)
     return Piece("code", "\n".join(body[heads:]).strip("\n"), start, options)
-
-
-def _options(heads: list[str], source: str, first: int) -> dict[str, Any]:
-    """The options of a cell from their lines, the first of which is ``first``."""
-    where = f"{source}:{first}"
-    for number, line in enumerate(heads, first):
-        if "\t" in line:
-            raise RenderError(
-                f"{source}:{number}: cell options: a tab, expected spaces"
-            )
-    try:
-        loader = _Loader("\n".join(OPTION.sub("", line) for line in heads))
-        node = loader.get_single_node()
-        options = loader.construct_document(node) if node else {}
-    except Exception as error:  # of a value with a tag PyYAML raises any
-        raise RenderError(
-            f"{where}: cell options: {' '.join(str(error).split())}"
-        ) from None
-    if not isinstance(options, dict):
-        raise RenderError(f"{where}: cell options are not `key: value` pairs")
-    seen = set()
-    for key, _ in node.value if node else []:
-        name, here = key.value, f"{source}:{first + key.start_mark.line}"
-        if name not in OPTIONS:
-            raise RenderError(
-                f"{here}: cell option {name!r} is not supported; supported are "
-                f"{', '.join(OPTIONS)}"
-            )
-        if name in seen:
-            raise RenderError(f"{here}: {name} is given twice")
-        seen.add(name)
-        value: Any = options[name]
-        if not isinstance(value, OPTIONS[name]) or (
-            isinstance(value, list) and not all(isinstance(of, str) for of in value)
-        ):
-            raise RenderError(f"{here}: {name} is {value!r}")
-        if name == "code-fold" and value not in (True, False, "show"):
-            raise RenderError(
-                f"{here}: code-fold is {value!r}, expected true, false or show"
-            )
-        if name == "layout-ncol" and (value is True or options[name] < 1):
-            raise RenderError(f"{here}: layout-ncol is {value!r}, expected 1 or more")
-    return options
 
 
 def _check_prose(line: str, where: str, divs: list[int], number: int) -> None:

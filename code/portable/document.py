@@ -17,7 +17,8 @@ from typing import Any
 from portable import RenderError
 from portable.date import day, in_words
 from portable.pandoc import PandocError, pandoc, walk, words
-from portable.project import FILE, Project
+from portable.project import Project
+from portable.values import FILE
 
 READER = "--from=markdown-implicit_figures"
 

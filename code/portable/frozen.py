@@ -16,8 +16,9 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from portable.assemble import fenced
-from portable.chapter import LABEL, Piece, expressions, read_text
+from portable.chapter import Piece, expressions, read_text
 from portable.executed import Chapters, executed, kept
+from portable.options import LABEL
 from portable.shown import ENDINGS, form, shown
 
 # The endings of what Quarto makes of a chapter, each with that of the figures in it.

@@ -4,129 +4,14 @@ import posixpath
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
-from portable import RenderError
-from portable.date import day
+from portable import RenderError, values
+from portable.values import FILE
 
-FILE, METADATA = "_quarto.yml", "_metadata.yml"
-
-
-class Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """Takes every value as it is typed, but for true, false, null and nothing.
-
-    These are the values that YAML 1.2, which Quarto reads, has in common with YAML 1.1,
-    to which ``No`` is false as well, 12:30 a number and 2024-03-25 a date.
-    """
-
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
-
-
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool",
-    re.compile("^(true|True|TRUE|false|False|FALSE)$"),
-    list("tTfF"),
-)
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:null", re.compile("^(~|null|Null|NULL|)$"), ["~", "n", "N", ""]
-)
-
-
-def _text(node: yaml.Node, name: str) -> str:
-    """A text that is shown, as it is typed, in one line."""
-    if not isinstance(node, yaml.ScalarNode):
-        kind = "list" if isinstance(node, yaml.SequenceNode) else "mapping"
-        raise _wrong(node, f"{name} is a {kind}, expected text")
-    if not node.value.strip() or node.tag.endswith(":null"):
-        raise _wrong(node, f"{name} is empty, expected text; or leave it out")
-    if "{{<" in node.value:
-        raise _wrong(node, f"{name} has a shortcode, {node.value}: not supported")
-    return " ".join(str(node.value).split())
-
-
-def _authors(node: yaml.Node, name: str) -> list[str]:
-    """The names of one author or of several, each a text or a mapping with ``name``."""
-    if isinstance(node, yaml.SequenceNode):
-        if not node.value:
-            raise _wrong(node, f"{name} is empty, expected text; or leave it out")
-        return [author for item in node.value for author in _authors(item, name)]
-    if not isinstance(node, yaml.MappingNode):
-        return [_text(node, name)]
-    parts = {key.value: (key, value) for key, value in node.value}
-    for part, (key, _) in parts.items():
-        if part != "name":
-            raise _wrong(key, f"{name}.{part} is not supported, only {name}.name is")
-    if not parts:
-        raise _wrong(node, f"{name} is empty, expected text; or leave it out")
-    full = parts["name"][1]
-    if not isinstance(full, yaml.MappingNode):
-        return [_text(full, f"{name}.name")]
-    found = {key.value: _text(value, f"{name}.name") for key, value in full.value}
-    if found.keys() != {"given", "family"}:
-        raise _wrong(full, f"{name}.name has {', '.join(found)}, not given and family")
-    return [f"{found['given']} {found['family']}"]
-
-
-def _day(node: yaml.Node, name: str) -> str:
-    text = _text(node, name)
-    try:
-        day(text, [])
-    except ValueError as error:
-        raise _wrong(node, f"{name} is {text!r}, {error}") from None
-    return text
-
-
-def _language(node: yaml.Node, name: str) -> str:
-    text = _text(node, name)
-    if text not in ("en", "en-US", "en-GB"):
-        raise _wrong(node, f"{name} is {text!r}, supported are en, en-US and en-GB")
-    return text
-
-
-def _folder(node: yaml.Node, name: str) -> str:
-    path = posixpath.normpath(_text(node, name))
-    if path in (".", "..") or path.startswith(("/", "../")):
-        raise _wrong(node, f"{name} is {path}, expected a folder in that of the book")
-    return path
-
-
-def _sources(node: yaml.Node, name: str) -> list[str]:
-    """The files of chapters, by their path in the book's folder."""
-    if node.tag.endswith(":null"):
-        return []
-    if not isinstance(node, yaml.SequenceNode):
-        raise _wrong(node, f"{name} is {_shown(node)}, expected a list of files")
-    found: list[str] = []
-    for item in node.value:
-        if not isinstance(item, yaml.ScalarNode):
-            shown = f"chapter {_shown(item)} is not a file's name"
-            raise _wrong(item, f"{shown}; parts and other mappings are not supported")
-        source = posixpath.normpath(item.value)
-        if source.startswith(("/", "../")):
-            raise _wrong(item, f"chapter {item.value} is outside the book's folder")
-        if not source.endswith(".qmd"):
-            raise _wrong(item, f"chapter {item.value} is not supported: no .qmd file")
-        if source in found:
-            raise _wrong(item, f"chapter {item.value} is there twice")
-        found.append(source)
-    return found
-
-
-def _shown(node: yaml.Node) -> str:
-    """A node in one line, as YAML."""
-    if isinstance(node, yaml.ScalarNode):
-        return str(node.value)
-    data = Loader("").construct_document(node)
-    return str(
-        yaml.safe_dump(data, default_flow_style=True, allow_unicode=True, width=1000)
-    ).strip()
-
-
-def _wrong(node: yaml.Node, message: str) -> RenderError:
-    return RenderError(f"{FILE}:{node.start_mark.line + 1}: {message}")
-
+METADATA = "_metadata.yml"
 
 # The options that are supported, with what reads them if that is more than YAML; those
 # of a format that do nothing here, because this renderer always does what they ask for
@@ -134,25 +19,25 @@ def _wrong(node: yaml.Node, message: str) -> RenderError:
 SCHEMA: dict[str, Any] = {
     "project": {
         "type": None,
-        "output-dir": _folder,
+        "output-dir": values.folder,
         "execute-dir": None,
         "pre-render": None,
         "post-render": None,
     },
     "book": {
-        "title": _text,
-        "subtitle": _text,
-        "author": _authors,
-        "date": _day,
-        "output-file": _text,
+        "title": values.text,
+        "subtitle": values.text,
+        "author": values.authors,
+        "date": values.day,
+        "output-file": values.text,
         "downloads": None,
         "search": None,
-        "chapters": _sources,
-        "appendices": _sources,
+        "chapters": values.sources,
+        "appendices": values.sources,
     },
     "execute": {"freeze": None},
-    "lang": _language,
-    "language": {"crossref-ch-prefix": _text},
+    "lang": values.language,
+    "language": {"crossref-ch-prefix": values.text},
     "bibliography": None,
     "jupyter": None,
     "format": {
@@ -344,7 +229,7 @@ def _listed(value: Any) -> list[Any]:
 def _read_yaml(root: Path) -> dict[str, Any]:
     try:
         text = (root / FILE).read_text(encoding="utf-8-sig")
-        node = yaml.compose(text, Loader=Loader)
+        node = yaml.compose(text, Loader=values.Loader)
     except FileNotFoundError:
         raise RenderError(f"{FILE} is not in {root}") from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:
@@ -356,23 +241,25 @@ def _read_yaml(root: Path) -> dict[str, Any]:
 
 def _mapping(node: yaml.Node, schema: dict[str, Any], above: str) -> dict[str, Any]:
     if not isinstance(node, yaml.MappingNode):
-        raise _wrong(node, f"{above[:-1] or 'the file'} was expected to be a mapping")
+        raise values.wrong(
+            node, f"{above[:-1] or 'the file'} was expected to be a mapping"
+        )
     found: dict[str, Any] = {}
     for key, value in node.value:
         name = f"{above}{key.value}"
         if key.value not in schema:
-            raise _wrong(
+            raise values.wrong(
                 key,
                 f"{name} is not supported by portable; supported here: "
                 f"{', '.join(schema)}",
             )
         if key.value in found:
-            raise _wrong(key, f"{name} is there twice")
+            raise values.wrong(key, f"{name} is there twice")
         inner = schema[key.value]
         if isinstance(inner, dict):
             found[key.value] = _mapping(value, inner, f"{name}.")
         elif inner:
             found[key.value] = inner(value, name)
         else:
-            found[key.value] = Loader("").construct_document(value)
+            found[key.value] = values.Loader("").construct_document(value)
     return found

@@ -143,7 +143,10 @@ def test_a_label_that_is_nearly_a_truth_value(tmp_path: Path, name: str) -> None
         ("```{python}\n#| echo:\n1\n```\n", r"a\.qmd:2: echo is None"),
         ("```{python}\n#| echo: false1\n1\n```\n", r"a\.qmd:2: echo is 'false1'"),
         ("```{python}\n#| echo: !!bool x\n1\n```\n", r"a\.qmd:2: cell options"),
-        ("```{python}\n#| fig-cap: 2001-99-99\n1\n```\n", r"a\.qmd:2: cell options"),
+        (
+            "```{python}\n#| fig-cap: !!timestamp 2001-99-99\n1\n```\n",
+            r"a\.qmd:2: cell options",
+        ),
         ("```{python}\n#| echo:\tfalse\n1\n```\n", r"a\.qmd:2: .* a tab"),
         (
             "```{python}\n#| echo: true\n#| echo: false\n1\n```\n",
