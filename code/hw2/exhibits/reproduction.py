@@ -83,12 +83,12 @@ def cases(fault: dict[str, Any]) -> int:
 
 def faults(found: dict[str, Any]) -> Markdown:
     """A row for each fault, whose sentences are Markdown."""
-    header = ["Kind", "How it was provoked", "What happens", "What is kept", "Passed"]
+    header = ["Kind", "How it was provoked", "What happens", "What is kept", "Tests"]
     rows = [
         [fault["kind"], *(fault[key] for key in SENTENCES), cases(fault)]
         for fault in found["faults"]
     ]
-    return table(header, rows, "llllr", [11, 30, 30, 22, 7])
+    return table(header, rows, "llllr", [17, 27, 27, 20, 9])
 
 
 def versions() -> Markdown:
