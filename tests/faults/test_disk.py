@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import small_runs
 from conftest import ROOT, digests
 from small_book import error, record, rendering, written
 from small_disk import mount, small_disk
@@ -145,6 +146,36 @@ def test_a_record_has_no_space(tmp_path: Path, kilobytes: int, file: str) -> Non
         assert record(tmp_path / "whole").returncode == 0
         name = "a/predictions.safetensors"
         assert (small / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.fault(
+    "disk",
+    provoked="The disk has no room for the states of the encoder.",
+    result="A line says, before the encoder begins, how much is needed and how much is "
+    "free.",
+    kept="What is there; nothing of the states is left.",
+)
+@pytest.mark.slow
+def test_states_have_no_space(tmp_path: Path) -> None:
+    few = {"train_size": 2, "valid_size": 2, "test_size": 2, "seeds": 1, "epochs": 1}
+    with small_disk(tmp_path / "small", 500) as small:
+
+        def record() -> subprocess.CompletedProcess[str]:
+            command = small_runs.recording(small, "sentiment-frozen", **few)
+            return subprocess.run(
+                command, env=small_runs.variables(), capture_output=True, text=True
+            )
+
+        done = record()
+        line = done.stderr.splitlines()[-1]
+        assert done.returncode == 1, done
+        assert line.startswith(f"error: [Errno 28] {FULL}: the states of the encoder ")
+        assert f" need {2 * 512 * 384 * 2:,} bytes, and " in line and ".states" in line
+        assert not list(small.glob(".states/*/states"))
+        mount("-o", "remount,size=100m", small)
+        done = record()
+        assert done.returncode == 0, done.stderr
+        assert (small / "sentiment-frozen").is_dir()
 
 
 BACKEND = """

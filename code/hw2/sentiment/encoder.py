@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -149,7 +151,7 @@ def encode(
     time, and change the states by rounding only. The file is compared with its SHA-256
     each time it is opened. Encoding that was stopped goes on; how much space it needs
     is said before it begins. The files go to ``root``, by default with the unfinished
-    runs.
+    runs. Raises ``OSError`` where the disk has no room for them.
     """
     where = device()
     starts = torch.tensor([0, *(len(row) for row in ids)]).cumsum(0)
@@ -175,8 +177,50 @@ def encode(
     return States(file.values, starts, file.seconds, reused)
 
 
+class _Named(NamedTuple):
+    """States by a name, for which ``root / named`` makes room.
+
+    So ``encode``, which results depend on, need not become another function for it.
+    """
+
+    name: str
+    size: int  # bytes
+
+    def __rtruediv__(self, root: Path) -> Path:
+        folder = root / self.name
+        if not (folder / "states").exists():
+            shutil.rmtree(folder, ignore_errors=True)  # the progress of what is gone
+        _reserve(folder / "states", self.size)
+        return folder
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Have the disk keep room for a file that will be mapped to memory.
+
+    Without that, who writes there to a full disk is ended without a word. What the file
+    holds is left as it is. Raises ``OSError`` where there is no room.
+    """
+    if not hasattr(os, "posix_fallocate"):  # as on macOS
+        return
+    new = not path.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(path, "ab") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        if new:
+            path.unlink()
+        free = shutil.disk_usage(path.parent).free
+        raise OSError(
+            error.errno,
+            f"{error.strerror}: the states of the encoder need {size:,} bytes, and "
+            f"{free:,} are free",
+            str(path),
+        ) from error
+
+
 @incidental
-def _key(encoder: BertModel, ids: Sequence[Sequence[int]], size: int) -> str:
+def _key(encoder: BertModel, ids: Sequence[Sequence[int]], size: int) -> _Named:
     """A name for the states: other weights, tokens, code or precision, another name."""
     import transformers
 
@@ -190,7 +234,9 @@ def _key(encoder: BertModel, ids: Sequence[Sequence[int]], size: int) -> str:
     )
     for weight in encoder.state_dict().values():
         digest.update(weight.cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    width: int = encoder.config.hidden_size
+    room = sum(map(len, ids)) * width * torch.half.itemsize
+    return _Named(digest.hexdigest()[:16], room)
 
 
 @incidental
