@@ -58,8 +58,15 @@ def declared(folder: Path) -> list[Provoked]:
 def _of_file(path: Path, name: str) -> Iterator[Provoked]:
     source = path.read_text(encoding="utf-8")
     lines = source.splitlines()
-    for node in ast.parse(source).body:
-        for mark in getattr(node, "decorator_list", []):
+    module = ast.parse(source).body
+    named = {  # a marker that several tests carry
+        ast.unparse(node.targets[0]): node.value
+        for node in module
+        if isinstance(node, ast.Assign)
+    }
+    for node in module:
+        for decorator in getattr(node, "decorator_list", []):
+            mark = named.get(ast.unparse(decorator), decorator)
             if isinstance(node, ast.FunctionDef) and (
                 isinstance(mark, ast.Call)
                 and ast.unparse(mark.func) == "pytest.mark.fault"

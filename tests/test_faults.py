@@ -56,6 +56,13 @@ def test_what_is_declared_is_read(tmp_path: Path) -> None:
     assert declared(tmp_path)[0].digest != found.digest
 
 
+def test_a_declaration_may_have_a_name(tmp_path: Path) -> None:
+    place = folder(tmp_path, "@FULL") / "inner" / "test_a.py"
+    named = FAULT.replace("@", "FULL = ", 1)
+    place.write_text(f"{named}\n{place.read_text(encoding='utf-8')}", encoding="utf-8")
+    assert [test.fault.kind for test in declared(tmp_path)] == ["disk"]
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

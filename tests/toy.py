@@ -61,6 +61,16 @@ def in_steps(config: Config, checkpoint: Checkpoint) -> Outcome:
     return Outcome({}, {"values": torch.ones(30000)}, {})
 
 
+@scored_by(score)
+def on_images(config: Config, checkpoint: Checkpoint) -> Outcome:
+    from hw2 import data
+
+    images, labels = data.fashion_mnist("test")
+    others, _ = data.fashion_mnist("train")
+    values = images.float() - others.float()
+    return Outcome({}, {"values": values, "labels": labels}, {})
+
+
 @scored_by(lambda predictions: {"mean": Score(predictions["other"].mean().item(), 1)})
 def scored_otherwise(config: Config, checkpoint: Checkpoint) -> Outcome:
     return Outcome({}, {"other": torch.ones(2)}, {})

@@ -101,6 +101,12 @@ def assert_same(one: Run, other: Run) -> None:
     assert without_times(one.metrics) == without_times(other.metrics)
 
 
+@pytest.mark.fault(
+    "process",
+    provoked="A training is stopped by Ctrl-C after every step, or every third.",
+    result="The same command goes on, and gives the same weights and predictions.",
+    kept="The last checkpoint.",
+)
 @pytest.mark.usefixtures("few")
 @pytest.mark.parametrize("experiment, config", TINY)
 @pytest.mark.parametrize("every", [1, 3])
@@ -208,6 +214,12 @@ def test_the_time_before_an_interruption_counts(
                 assert made.metrics["reviews"][part]["seconds"] > 0.05 * batches
 
 
+@pytest.mark.fault(
+    "process",
+    provoked="A training is killed in the middle of an epoch.",
+    result="The same command goes on, and gives the same weights and predictions.",
+    kept="The last checkpoint.",
+)
 @pytest.mark.usefixtures("few")
 @pytest.mark.parametrize(
     "which, stage, step, before",

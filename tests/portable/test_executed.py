@@ -241,6 +241,13 @@ def entries(root: Path, source: str) -> list[Path]:
     return sorted((root / ".portable" / source).iterdir())
 
 
+@pytest.mark.fault(
+    "data",
+    provoked="What is kept of an executed chapter is cut, emptied, edited or that of "
+    "another one.",
+    result="The chapter is executed again, and a line says why.",
+    kept="The other chapters.",
+)
 @pytest.mark.parametrize(
     "damage",
     [

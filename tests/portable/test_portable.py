@@ -560,6 +560,12 @@ def test_unsupported_options_are_refused(
         render(root)
 
 
+@pytest.mark.fault(
+    "data",
+    provoked="The code of a chapter fails.",
+    result="A line names the file, the line and the cell, and what it says.",
+    kept="The previous book.",
+)
 def test_a_failing_cell_is_named_and_leaves_the_previous_book(tmp_path: Path) -> None:
     cell = "# A\n\n```{python}\n#| label: broken\nvalue = 1\nvalue / 0\n```\n"
     root = small_book(tmp_path, cell)
@@ -659,6 +665,12 @@ def test_the_command_says_what_failed(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.fault(
+    "environment",
+    provoked="The Python that renders lacks packages of the book.",
+    result="A line names the Python, what it lacks, and the command that installs it.",
+    kept="The previous book.",
+)
 def test_a_python_without_the_dependencies_is_refused(tmp_path: Path) -> None:
     root = small_book(tmp_path, "# A\n")
     (root / "pyproject.toml").write_text(
@@ -676,6 +688,12 @@ def test_a_python_without_the_dependencies_is_refused(tmp_path: Path) -> None:
 # Smaller parts
 
 
+@pytest.mark.fault(
+    "environment",
+    provoked="The quarto that is found is too old for the book.",
+    result="A line says which version it is, and which is needed.",
+    kept="The previous book.",
+)
 @pytest.mark.parametrize(("version", "fine"), [("1.4.550", False), ("1.5.57", True)])
 def test_quarto_must_be_new_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, fine: bool

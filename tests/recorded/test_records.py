@@ -695,6 +695,12 @@ def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
     assert not target.exists()
 
 
+@pytest.mark.fault(
+    "process",
+    provoked="What makes a record is stopped while it writes a checkpoint.",
+    result="It goes on from the checkpoint before.",
+    kept="The checkpoint before.",
+)
 def test_half_a_checkpoint_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -747,6 +753,12 @@ def test_the_hardware_is_that_of_all_processes(monkeypatch: pytest.MonkeyPatch) 
     assert records._hardware().startswith("6 cores of ")
 
 
+@pytest.mark.fault(
+    "records",
+    provoked="A checkpoint is of another machine, or of other versions of libraries.",
+    result="It is not gone on from: the run begins anew.",
+    kept="The checkpoint, for where it is from.",
+)
 @pytest.mark.parametrize("what", ["_hardware", "_versions"])
 def test_a_checkpoint_of_another_machine_is_not_gone_on_from(
     folder: Path, monkeypatch: pytest.MonkeyPatch, what: str
@@ -766,7 +778,9 @@ def test_a_checkpoint_of_another_machine_is_not_gone_on_from(
         patch.setattr(records, what, lambda *_: "another")
         with pytest.raises(KeyboardInterrupt):
             run("a", stops, Config())
-    assert found == [None, {"step": 1}, None]
+    with pytest.raises(KeyboardInterrupt):
+        run("a", stops, Config())
+    assert found == [None, {"step": 1}, None, {"step": 1}]
 
 
 def test_a_checkpoint_is_due_after_the_interval(
