@@ -43,6 +43,12 @@ def begun(root: Path, address: str = "") -> ForkServerProcess:
     return process
 
 
+def ended(process: ForkServerProcess, root: Path) -> tuple[int | None, str]:
+    """The exit status of a run and what it has said."""
+    process.join(60)
+    return process.exitcode, (root / "stderr").read_text()
+
+
 def _record(root: Path, address: str) -> None:
     import hw2
     import toy
@@ -58,8 +64,8 @@ def _record(root: Path, address: str) -> None:
     if address:
         mirrored(root / "home", address)
     experiment = toy.on_images if address else toy.in_steps
-    commands.RUNS, commands.LARGE = {"a": (experiment, toy.Config())}, {}
-    summary.RUNS, summary.MAIN = {}, ()
+    vars(commands).update(RUNS={"a": (experiment, toy.Config())}, LARGE={})
+    vars(summary).update(RUNS={}, MAIN=())
     sys.argv[1:] = ["record"]
     __main__.leave(__main__.main())
 

@@ -1,6 +1,7 @@
 """A book of two chapters, and the command that renders it, as a user gives it."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,28 @@ def rendering(
         text=True,
         encoding="utf-8",
     )
+
+
+def script(path: Path, text: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def with_makefile(root: Path) -> None:
+    """Has ``make report`` render a book, in an environment that is ready."""
+    shutil.copy(ROOT / "Makefile", root)
+    (root / ".venv/bin").mkdir(parents=True)
+    for name in ("pyproject.toml", "requirements.txt", ".venv/ready"):
+        (root / name).touch()
+    script(root / ".venv/bin/python", f'exec {sys.executable} "$@"')
+
+
+def without_quarto() -> str:
+    """The PATH without folders that have Quarto."""
+    folders = os.environ["PATH"].split(os.pathsep)
+    return os.pathsep.join(of for of in folders if not Path(of, "quarto").exists())
 
 
 RECORD = """

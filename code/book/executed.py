@@ -14,11 +14,16 @@ from pathlib import Path
 
 def main(wanted: list[str]) -> None:
     """Hands over those chapters of the book in this folder that are ``wanted``."""
-    from portable import RenderError
-    from portable.chapter import read_chapter
-    from portable.frozen import freeze
-    from portable.project import read_project
-
+    try:
+        from portable import RenderError
+        from portable.chapter import read_chapter
+        from portable.frozen import freeze
+        from portable.project import read_project
+    except ImportError as error:
+        sys.exit(
+            f"error: {sys.executable}, which Quarto runs, lacks {error.name}; say make "
+            "report, or set QUARTO_PYTHON to a Python with what this book needs"
+        )
     root, asked = Path.cwd(), os.environ.get
     try:
         sources = [name for name in read_project(root).sources if name in wanted]

@@ -11,6 +11,9 @@ STOPPED = 130  # the exit status of what was stopped by Ctrl-C
 def main() -> int:
     """What the command gives; it may be stopped while all is being imported, too."""
     signal.signal(signal.SIGINT, _stop)
+    # A bar is drawn anew once a second, or once a minute where it is kept in a file.
+    for name in ("TQDM_MININTERVAL", "TQDM_MAXINTERVAL"):
+        os.environ.setdefault(name, "1" if sys.stderr.isatty() else "60")
     from hw2 import commands
 
     try:

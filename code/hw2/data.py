@@ -131,8 +131,8 @@ def _fashion_mnist_file(name: str) -> bytes:
         return _download_fashion_mnist(downloaded / name)
     except Exception as error:
         text = (
-            f"{name} of FashionMNIST is not here and could not be downloaded "
-            f"({line(error)})"
+            f"{name} of FashionMNIST is not here and could not be downloaded to "
+            f"{downloaded} ({line(error)})"
         )
         remedy = (
             "install Debian's dataset-fashion-mnist or set HW2_FASHION_MNIST to a "

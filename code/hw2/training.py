@@ -14,7 +14,7 @@ from recorded import Checkpoint, Tensors, incidental
 @incidental
 def progress(steps: int, name: str, done: int = 0) -> Any:
     """A bar with the time left, ``done`` of whose steps were taken before."""
-    return tqdm(total=steps, initial=done, desc=name, mininterval=1, dynamic_ncols=True)
+    return tqdm(total=steps, initial=done, desc=name, dynamic_ncols=True)
 
 
 @incidental

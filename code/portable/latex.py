@@ -18,6 +18,12 @@ ENGINES = {"lualatex": "-lualatex", "xelatex": "-xelatex"}
 LEFT = (".aux", ".toc", ".out", ".fls", ".fdb_latexmk", ".log")
 
 LACKING = re.compile(r"^! LaTeX Error: File `([\w.-]+)' not found", re.MULTILINE)
+# A font by its file, or by its name.
+NO_FONT = re.compile(
+    r'^! (?:Font \S+=\[([\w-]+)|Package fontspec Error: The font "([^"]+)" cannot)',
+    re.MULTILINE,
+)
+LATIN_MODERN = re.compile("(lm|latinmodern-)")
 # Of what the documents of this renderer need: Debian's packages with what is in each,
 # and the names in TeX Live of what is called otherwise there.
 DEBIAN = {
@@ -113,6 +119,7 @@ def _run(folder: Path, name: str, engine: str) -> None:
     problems += re.findall(r"^Missing character: .*", text, re.MULTILINE)
     problems += re.findall(r"^LaTeX Warning: .*undefined.*", text, re.MULTILINE)
     problems += [_remedy(file) for file in LACKING.findall(text)]
+    problems += [_remedy_of_font(file or name) for file, name in NO_FONT.findall(text)]
     if done.returncode or problems:
         raise RenderError(
             f"LaTeX: {'; '.join(problems) or done.stdout[-500:] or done.returncode}"
@@ -127,6 +134,14 @@ def _remedy(file: str) -> str:
         return f"tlmgr search --global --file /{file} says which package has it"
     tex_live = TEX_LIVE.get(stem, stem)
     return f"it is in {found[0]} of Debian, and {tex_live} of TeX Live (tlmgr install)"
+
+
+def _remedy_of_font(font: str) -> str:
+    if not LATIN_MODERN.match(font):
+        return f"the font {font} is to be installed, or another one to be chosen"
+    return (
+        f"the font {font} is in fonts-lmodern of Debian, and lm or lm-math of TeX Live"
+    )
 
 
 def _read(path: Path) -> str:

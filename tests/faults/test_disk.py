@@ -11,6 +11,8 @@ import pytest
 
 import small_runs
 from conftest import ROOT, digests
+from forked_runs import begun, ended, files, packed, slowly
+from server import serving
 from small_book import error, record, rendering, written
 from small_disk import mount, small_disk
 
@@ -176,6 +178,35 @@ def test_states_have_no_space(tmp_path: Path) -> None:
         done = record()
         assert done.returncode == 0, done.stderr
         assert (small / "sentiment-frozen").is_dir()
+
+
+@pytest.mark.fault(
+    "disk",
+    provoked="The disk is full while FashionMNIST is downloaded or unpacked.",
+    result="A line says so, and names the folder. When there is space the same command "
+    "goes on.",
+    kept="The files that were whole; one that is half there is not taken.",
+)
+@pytest.mark.slow
+@pytest.mark.parametrize("kilobytes", [4, 100, 300, 700])
+def test_a_download_has_no_space(tmp_path: Path, kilobytes: int) -> None:
+    with (
+        small_disk(tmp_path / "home", kilobytes) as small,
+        serving(slowly) as address,
+    ):
+        raw = small / "FashionMNIST" / "raw"
+        for _ in range(2):
+            status, said = ended(begun(tmp_path, address), tmp_path)
+            line = said.splitlines()[-1]
+            assert status == 1 and "Traceback" not in said
+            assert line.startswith("error: t10k-images-idx3-ubyte of FashionMNIST is")
+            assert f"could not be downloaded to {raw} (" in line and FULL in line
+            assert not (tmp_path / "made" / "a").exists()
+        mount("-o", "remount,size=10m", small)
+        status, said = ended(begun(tmp_path, address), tmp_path)
+        assert status == 0, said
+        found = {path.name: path.read_bytes() for path in raw.iterdir()}
+        assert found == files() | packed()
 
 
 BACKEND = """

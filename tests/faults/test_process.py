@@ -7,15 +7,21 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
 
 from conftest import digests, visible
+from forked_runs import begun, ended, files, packed, slowly
 from server import serving
-from small_book import portable, recording, variables, written
-from forked_runs import begun, files, packed, slowly
+from small_book import (
+    portable,
+    recording,
+    variables,
+    with_makefile,
+    without_quarto,
+    written,
+)
 
 STOPS = 50  # of each kind
 # Seconds until what is stopped has ended: mostly half of one, but a library that is
@@ -129,6 +135,42 @@ def test_a_stopped_rendering_is_rendered_by_the_next(
 
 @pytest.mark.fault(
     "process",
+    provoked="`make report` is stopped by Ctrl-C.",
+    result="One line says that it was stopped, beside that of make itself.",
+    kept="The previous book, until the new one is whole.",
+)
+@pytest.mark.slow
+def test_make_report_is_stopped(rendered: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(rendered, tmp_path / "book"))
+    with_makefile(root)
+    known = digests(rendered / "_book")
+
+    def make() -> subprocess.Popen[str]:
+        shutil.rmtree(root / ".portable" / "index.qmd")
+        return start(["make", "report", "-o", "latex"], root, PATH=without_quarto())
+
+    began = time.monotonic()
+    assert wait(make(), root, 120) == (0, "")
+    took = time.monotonic() - began
+    stopped = 0
+    for part in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9):  # before that Python begins
+        process = make()
+        time.sleep(part * took)
+        os.killpg(process.pid, signal.SIGINT)
+        status, said = wait(process, root, 60)
+        own = [line for line in said.splitlines() if not line.startswith("make: ")]
+        assert (status, own) in ((0, []), (2, ["stopped"]), (-2, ["stopped"])), said
+        stopped += status != 0
+        assert not left(root, 3)
+        assert digests(root / "_book") == known
+        (root / ".portable" / "index.qmd").mkdir(exist_ok=True)
+    assert stopped > 2
+    assert wait(make(), root, 120) == (0, "")
+    assert digests(root / "_book") == known
+
+
+@pytest.mark.fault(
+    "process",
     provoked="What makes a record is stopped by Ctrl-C, or killed, at random moments.",
     result="The same command goes on, and makes the same record.",
     kept="The checkpoint before; no record that is half made.",
@@ -154,12 +196,6 @@ def test_a_stopped_command_is_made_up_for_by_the_next(
     status, said = wait(start(recording(made), root, **allowed), root, 120)
     assert status == 0, said
     assert sums(made / "a") == known
-
-
-def ended(process: ForkServerProcess, root: Path) -> tuple[int | None, str]:
-    """The exit status of a run of ``forked_runs`` and what it has said."""
-    process.join(60)
-    return process.exitcode, (root / "stderr").read_text()
 
 
 def stop_run(

@@ -5,7 +5,9 @@ import re
 import shutil
 import subprocess
 import sys
+import termios
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,15 @@ from portable import RenderError
 from portable.date import fix_date
 from portable.latex import DEBIAN
 from portable.quarto import find_quarto, render_with_quarto
-from small_book import error, rendering, variables, written
+from small_book import (
+    error,
+    rendering,
+    script,
+    variables,
+    with_makefile,
+    without_quarto,
+    written,
+)
 
 
 @pytest.fixture(scope="module")
@@ -135,34 +145,68 @@ def test_strange_folders(tmp_path: Path, name: str) -> None:
 @pytest.mark.slow
 def test_make_in_a_strange_folder(rendered: Path, tmp_path: Path) -> None:
     root = Path(shutil.copytree(rendered, tmp_path / "Ein Büchlein (é)"))
-    shutil.copy(ROOT / "Makefile", root)
-    (root / ".venv/bin").mkdir(parents=True)
-    for name in ("pyproject.toml", "requirements.txt", ".venv/ready"):
-        (root / name).touch()
-    script(root / ".venv/bin/python", f'exec {sys.executable} "$@"')
+    with_makefile(root)
     future = time.time() + 86400
     os.utime(root / "index.qmd", (future, future))
-    bare = os.pathsep.join(
-        of
-        for of in os.environ["PATH"].split(os.pathsep)
-        if not Path(of, "quarto").exists()
-    )
     done = subprocess.run(
         ["make", "report", "-o", "latex"],
         cwd=root,
-        env=variables({"PATH": bare}),
+        env=variables({"PATH": without_quarto()}),
         capture_output=True,
         text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "rendered with portable" in done.stdout
+    assert "\r" not in done.stdout and "\x1b" not in done.stdout
 
 
-def script(path: Path, text: str) -> Path:
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(f"#!/bin/sh\n{text}\n")
-    path.chmod(0o755)
-    return path
+BARS = """
+import sys, time
+from contextlib import suppress
+from hw2 import __main__
+
+now, time.time = 0.0, lambda: now
+sys.argv[1:] = ["--help"]
+with suppress(SystemExit):
+    __main__.main()
+from torchvision.datasets.utils import tqdm
+from hw2.training import advance, progress
+
+for bar in (progress(3000, "a training"), tqdm(total=3000)):
+    for _ in range(3000):
+        now += 0.1
+        advance(bar, loss=1.0)
+    bar.close()
+"""
+
+
+@pytest.mark.fault(
+    "environment",
+    provoked="A training, or a download, writes to a file instead of a terminal.",
+    result="Its bar is drawn once a minute there, not once a second.",
+    kept="Everything.",
+)
+@pytest.mark.slow
+def test_a_file_is_not_littered_with_bars() -> None:
+    drawn = {}
+    for kind in ("file", "terminal"):
+        ours, theirs = os.pipe() if kind == "file" else os.openpty()
+        if kind == "terminal":
+            termios.tcsetwinsize(theirs, (25, 80))
+        command = [sys.executable, "-c", BARS]
+        with subprocess.Popen(
+            command, env=variables({}), stdout=subprocess.DEVNULL, stderr=theirs
+        ) as process:
+            os.close(theirs)
+            said = b""
+            with suppress(OSError):  # how a terminal ends
+                while part := os.read(ours, 1 << 16):
+                    said += part
+        os.close(ours)
+        assert process.returncode == 0 and b"100%" in said
+        drawn[kind] = said.count(b"| ") // 2  # of each bar
+    # In the five minutes that the script has pass.
+    assert drawn["file"] < 10 and 200 < drawn["terminal"] < 400, drawn
 
 
 # What is missing, or refuses
@@ -231,6 +275,68 @@ def test_latex_lacks_a_package(
     line = error(rendering(root, "--fresh", PATH=path))
     assert f"{file}.sty' not found" in line and remedy in line
     assert digests(root / "_book") == digests(rendered / "_book")
+
+
+@pytest.mark.fault(
+    "environment",
+    provoked="LaTeX lacks a font that the book uses.",
+    result="A line names it, and what to install.",
+    kept="The previous book.",
+)
+@pytest.mark.slow
+def test_latex_lacks_its_fonts(rendered: Path, root: Path, tmp_path: Path) -> None:
+    """LaTeX as it is, but for the folders in which it finds fonts."""
+    line = error(
+        rendering(
+            *(root, "--fresh"),
+            OPENTYPEFONTS=str(tmp_path),
+            TEXMFDEBIAN=str(tmp_path),
+            TEXMFVAR=str(tmp_path / "kept"),
+            TEXMFCACHE=str(tmp_path / "kept"),
+            HOME=str(tmp_path),
+        )
+    )
+    assert "lmroman10-regular is in fonts-lmodern of Debian" in line, line
+    assert digests(root / "_book") == digests(rendered / "_book")
+
+
+@pytest.mark.fault(
+    "environment",
+    provoked="The preamble of the book asks for a font that is not installed.",
+    result="A line names it.",
+    kept="The previous book.",
+)
+@pytest.mark.slow
+def test_another_font_is_missing(rendered: Path, root: Path) -> None:
+    options = (root / "_quarto.yml").read_text(encoding="utf-8")
+    asking = options.replace("pdf: {", "pdf: {include-in-header: a.tex, ")
+    (root / "_quarto.yml").write_text(asking, encoding="utf-8")
+    (root / "a.tex").write_text("\\setmainfont{NoSuchFont}\n")
+    line = error(rendering(root))
+    assert "the font NoSuchFont is to be installed" in line, line
+    assert digests(root / "_book") == digests(rendered / "_book")
+
+
+@pytest.mark.fault(
+    "environment",
+    provoked="Quarto is run by itself, with a Python that lacks what the book needs.",
+    result="A line says which Python that is, what it lacks, and what to do.",
+    kept="The previous book.",
+)
+def test_quartos_python_lacks_packages(tmp_path: Path) -> None:
+    """By the script that Quarto runs first, as it runs it."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", ROOT / "code/book/executed.py"],
+        cwd=ROOT,
+        env={"QUARTO_PROJECT_INPUT_FILES": "index.qmd"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: {sys.executable}, which Quarto runs, lacks portable; say make "
+        "report, or set QUARTO_PYTHON to a Python with what this book needs\n"
+    )
 
 
 def test_each_package_of_the_preambles_is_known() -> None:
