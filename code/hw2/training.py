@@ -1,5 +1,6 @@
 """What every training run needs: a bar of its progress, checkpoints, its size."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -14,7 +15,10 @@ from recorded import Checkpoint, Tensors, incidental
 @incidental
 def progress(steps: int, name: str, done: int = 0) -> Any:
     """A bar with the time left, ``done`` of whose steps were taken before."""
-    return tqdm(total=steps, initial=done, desc=name, dynamic_ncols=True)
+    each = float(os.environ.get("TQDM_MININTERVAL", 1))  # seconds (see __main__)
+    return tqdm(
+        total=steps, initial=done, desc=name, mininterval=each, dynamic_ncols=True
+    )
 
 
 @incidental
