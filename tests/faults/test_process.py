@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,6 +29,14 @@ STOPS = 50  # of each kind
 # being loaded, or a machine with much else to do, can't be hurried.
 PATIENCE = 5.0
 MARK = "OF_THIS_TEST"  # a variable of the environment of all that a test starts
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _heeding() -> Iterator[None]:
+    """What is started heeds Ctrl-C, even where a shell runs the tests beside others."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="module")
