@@ -419,7 +419,7 @@ def test_quarto_warns(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.fault(
     "environment",
     provoked="Quarto warns of something that is missing on the page, or crashes.",
-    result="A line says what of.",
+    result="A line says what it warns of, or that it crashed.",
     kept="The sources and what was executed.",
 )
 @pytest.mark.parametrize(
