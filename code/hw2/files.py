@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import os
+import shutil
 import sys
 import time
 import zlib
@@ -129,6 +130,31 @@ def _size(folder: Path) -> int:
         with suppress(OSError):
             total += path.lstat().st_size
     return total
+
+
+def reserve(path: Path, size: int, what: str) -> None:
+    """Have the disk keep room, ``size`` bytes, for a file that is mapped to memory.
+
+    Without that, who writes there to a full disk is ended without a word. What the file
+    holds is left as it is. Raises ``OSError`` that names ``what`` needs the room, where
+    there is none.
+    """
+    if not hasattr(os, "posix_fallocate"):  # as on macOS
+        return
+    new = not path.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(path, "ab") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        if new:
+            path.unlink()
+        free = shutil.disk_usage(path.parent).free
+        raise OSError(
+            error.errno,
+            f"{error.strerror}: {what} need {size:,} bytes, and {free:,} are free",
+            str(path),
+        ) from error
 
 
 def line(error: BaseException) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import os
 import shutil
 import sys
 import time
@@ -25,6 +24,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 import hw2
 from hw2 import data
+from hw2.files import reserve
 from hw2.sentiment.tokens import pad, sorted_batches
 from hw2.training import advance, progress
 from recorded import Checkpoint, flush, incidental
@@ -190,33 +190,8 @@ class _Named(NamedTuple):
         folder = root / self.name
         if not (folder / "states").exists():
             shutil.rmtree(folder, ignore_errors=True)  # the progress of what is gone
-        _reserve(folder / "states", self.size)
+        reserve(folder / "states", self.size, "the states of the encoder")
         return folder
-
-
-def _reserve(path: Path, size: int) -> None:
-    """Have the disk keep room for a file that will be mapped to memory.
-
-    Without that, who writes there to a full disk is ended without a word. What the file
-    holds is left as it is. Raises ``OSError`` where there is no room.
-    """
-    if not hasattr(os, "posix_fallocate"):  # as on macOS
-        return
-    new = not path.exists()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(path, "ab") as file:
-            os.posix_fallocate(file.fileno(), 0, size)
-    except OSError as error:
-        if new:
-            path.unlink()
-        free = shutil.disk_usage(path.parent).free
-        raise OSError(
-            error.errno,
-            f"{error.strerror}: the states of the encoder need {size:,} bytes, and "
-            f"{free:,} are free",
-            str(path),
-        ) from error
 
 
 @incidental
