@@ -70,6 +70,8 @@ def from_hub(name: str, kind: str, revision: str, files: Iterable[str]) -> Path:
     from huggingface_hub import constants, get_session, hf_hub_download
 
     names = [*files]
+    # Else it asks the Hub even where it is told to look on the disk alone.
+    constants.HF_HUB_DISABLE_TELEMETRY = True
 
     def found(offline: bool) -> Path:
         for file in names:

@@ -129,5 +129,6 @@ def _places(root: Path) -> list[str]:
         capture_output=True,
         encoding="utf-8",
         check=True,
+        start_new_session=True,  # Ctrl-C is for this process, not for that
     )
     return [str(root / place) for place in json.loads(done.stdout)]

@@ -270,6 +270,21 @@ def test_what_is_handed_in_is_of_the_commit(project: Path, tmp_path: Path) -> No
     assert len(PdfReader(out / "report.pdf").pages) > 5
 
 
+@pytest.mark.fault(
+    "records",
+    provoked="A number of a record is edited, and its sums are made to fit.",
+    result="Nothing is handed in: a line names the file, which no commit has so.",
+    kept="The record, to be compared with that of the last commit.",
+)
+def test_a_record_that_was_edited_is_named(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(project / "records/vit-small/run.json", '{"accuracy": 1}\n')
+    assert "records/vit-small/run.json has changes that are not committed" in faults(
+        project, capsys
+    )
+
+
 def test_a_stale_record_is_named_and_nothing_rendered(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

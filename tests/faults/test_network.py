@@ -24,6 +24,9 @@ from hw2.runs import RUNS
 import recorded
 
 hw2.RECORDS, files.PATIENCE = Path(sys.argv[1]), 9.0
+if sys.argv[2] == "no names":
+    import socket, threading
+    socket.getaddrinfo = lambda *_, **__: threading.Event().wait()
 if sys.argv[2] == "resumes":
     row = hashlib.sha256(b"0\\tBad.\\n1\\tGood.\\n").hexdigest()
     data.IMDB_DIGESTS.update(train=row, test=row)
@@ -82,6 +85,27 @@ def test_a_hub_that_fails_is_told(tmp_path: Path, kind: str) -> None:
     answer, said = ANSWERS[kind]
     with serving(answer) as address:
         refused(tmp_path, address, said)
+
+
+@HUB
+@pytest.mark.slow
+def test_a_hub_that_is_not_in_reach_is_told(tmp_path: Path) -> None:
+    with serving(lambda r: r.reply(b"")) as address:
+        pass  # nobody listens there now
+    refused(tmp_path, address, "refused")
+
+
+@pytest.mark.fault(
+    "network",
+    provoked="Looking for the name of the Hub never ends.",
+    result="The command ends in a bounded time, in a line that says why and what to "
+    "do.",
+    kept="The records.",
+)
+@pytest.mark.slow
+def test_a_name_server_that_hangs_is_told(tmp_path: Path) -> None:
+    said = "nothing came for 9 seconds"
+    refused(tmp_path, "http://hub.invalid", said, "no names")
 
 
 @pytest.mark.fault(

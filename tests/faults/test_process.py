@@ -168,8 +168,9 @@ def test_make_report_is_stopped(rendered: Path, tmp_path: Path) -> None:
         os.killpg(process.pid, signal.SIGINT)
         status, said = wait(process, root, 60)
         own = [line for line in said.splitlines() if not line.startswith("make: ")]
-        assert (status, own) in ((0, []), (2, ["stopped"]), (-2, ["stopped"])), said
-        stopped += status != 0
+        # Without a line where Python had not begun with the program.
+        assert (status, own) in ((0, []), (-2, [])) or own == ["stopped"], said
+        stopped += own == ["stopped"]
         assert not left(root, 3)
         assert digests(root / "_book") == known
         (root / ".portable" / "index.qmd").mkdir(exist_ok=True)
@@ -332,4 +333,4 @@ def test_two_that_make_a_record_at_once(tmp_path: Path) -> None:
     processes = [start(recording(root / "made"), root, **allowed) for _ in range(2)]
     for process in processes:
         assert wait(process, root, 120)[0] == 0
-    assert visible(root / "made") == ["a"]
+    assert visible(root / "made") == ["README.md", "a"]  # the table of the runs, too
