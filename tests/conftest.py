@@ -78,6 +78,17 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The book of ``small_book`` by ``portable``, to be copied, not changed."""
+    from small_book import rendering, written
+
+    root = written(tmp_path_factory.mktemp("rendered") / "book")
+    done = rendering(root)
+    assert done.returncode == 0, done.stderr
+    return root
+
+
+@pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not shutil.which("quarto"):
         pytest.skip("quarto is not on the PATH")

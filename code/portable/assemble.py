@@ -86,8 +86,8 @@ def _cell(source: str, piece: Piece, cell: NotebookNode, figures: Path) -> str:
         fold = ""
         if options.get("code-fold"):
             summary = _attribute(options.get("code-summary", "Code"))
-            shown = "show" if options["code-fold"] == "show" else "true"
-            fold = f'code-fold="{shown}" code-summary="{summary}"'
+            state = "show" if options["code-fold"] == "show" else "true"
+            fold = f'code-fold="{state}" code-summary="{summary}"'
         parts.append(_code(piece.text, "python cell-code", fold))
     if options.get("output", True):
         html, latex = (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT, digests
-from small_book import QUARTO_YML, record, rendering, written
+from small_book import QUARTO_YML, record, rendering
 
 CELL = """
 ```{python}
@@ -19,14 +19,6 @@ toy.RECORDS = Path("records").resolve()
 print(recorded.run("a", toy.in_steps, toy.Config()).scores)
 ```
 """
-
-
-@pytest.fixture(scope="module")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = written(tmp_path_factory.mktemp("rendered") / "book")
-    done = rendering(root)
-    assert done.returncode == 0, done.stderr
-    return root
 
 
 @pytest.fixture

@@ -19,13 +19,6 @@ from small_disk import mount, small_disk
 FULL = "No space left on device"
 
 
-@pytest.fixture(scope="module")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = written(tmp_path_factory.mktemp("rendered") / "book")
-    assert rendering(root).returncode == 0
-    return root
-
-
 @pytest.fixture
 def root(rendered: Path, tmp_path: Path) -> Path:
     """A copy of a book that was rendered, in which one chapter has changed since."""

@@ -28,13 +28,6 @@ from small_book import (
 )
 
 
-@pytest.fixture(scope="module")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = written(tmp_path_factory.mktemp("rendered") / "book")
-    assert rendering(root).returncode == 0
-    return root
-
-
 @pytest.fixture
 def root(rendered: Path, tmp_path: Path) -> Path:
     """A copy of a book that was rendered, of which the chapters are to be executed."""
