@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 os.environ["TORCH_COMPILE_DISABLE"] = "1"
 # Threads that have nothing to do leave the cores to the tests beside.
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+# The tests that run make say what they expect of it where no other make has run them.
+for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
+    os.environ.pop(name, None)
 
 ROOT = Path(__file__).parents[1]
 
