@@ -14,6 +14,23 @@ local function drop_html(div)
   if div.classes:includes("content-visible") and shown then return {} end
 end
 
+-- No font of the PDF has emoji and other pictographs, nor the marks that join them. They are
+-- written as Python escapes them, in the body, in titles and in what cells print.
+local PICTOGRAPHS = { { 0x200D, 0x200D }, { 0x2600, 0x2669 }, { 0x266B, 0x26AC },
+  { 0x26AF, 0x27BF }, { 0x2B00, 0x2BFF }, { 0xFE00, 0xFE0F }, { 0x1F000, 0x1FAFF } }
+
+local function without_pictographs(element)
+  element.text = element.text:gsub(utf8.charpattern, function(character)
+    local code = utf8.codepoint(character)
+    for _, range in ipairs(PICTOGRAPHS) do
+      if range[1] <= code and code <= range[2] then
+        return (code < 0x10000 and "\\u%04x" or "\\U%08x"):format(code)
+      end
+    end
+  end)
+  return element
+end
+
 -- Page 1 begins with a block of the title and of the fields of `_variables.yml`, which
 -- index.qmd has in a Div of class `cover`, each in a Span of its class. Name, NetID and
 -- page number stand at the head of every page.
@@ -23,7 +40,8 @@ local function cover(div, title)
     fields[span.classes[1]] = in_latex(pandoc.utils.stringify(span))
   end })
   local setup = ("\\hypersetup{pdfauthor={AUTHOR},pdfsubject={COURSE, HOMEWORK}}"
-    .. "\\ihead{AUTHOR (NETID)}\\chead{COURSE, HOMEWORK}"
+    .. "\\ihead{\\headed\\raggedright{AUTHOR (NETID)}}"
+    .. "\\chead{\\headed\\centering{COURSE, HOMEWORK}}"
     .. "\\coverpage{TITLE}{COURSE, HOMEWORK, due DUE}{AUTHOR (NETID)}{COLLABORATORS}")
   fields.title = in_latex(pandoc.utils.stringify(title))
   return raw((setup:gsub("%u%u%u+", function(name) return fields[name:lower()] end)))
@@ -127,7 +145,8 @@ local function with_pages(block)
 end
 
 function Pandoc(doc)
-  doc = doc:walk({ Div = drop_html })
+  doc = doc:walk({ Div = drop_html, Str = without_pictographs, Code = without_pictographs,
+    CodeBlock = without_pictographs })
   local title = doc.meta.title
   doc = doc:walk({
     traverse = "topdown",

@@ -16,6 +16,7 @@ import matplotlib.pyplot as plt
 import mpmath
 from cycler import cycler
 from IPython.display import Markdown
+from matplotlib.font_manager import findfont, get_font
 
 if TYPE_CHECKING:  # else PyTorch is imported where a chapter has no use for it
     from recorded import Run
@@ -58,6 +59,8 @@ STYLE = {
     # The same figure gives the same bytes at every render.
     "svg.hashsalt": "hw2",
 }
+# Of texts from elsewhere. In cmr10 other signs stand in the places of <, >, _, {, ...
+UNICODE_FONT = "STIXGeneral"
 
 
 def use_style() -> None:
@@ -161,15 +164,27 @@ def widget(name: str, figure: str, data: Any) -> Markdown:
     )
 
 
-def visible(text: str) -> str:
-    """A text from elsewhere in one line, in which nothing is hidden.
+def unhidden(text: str) -> str:
+    """A text from elsewhere, in which nothing but white space is hidden.
 
-    White space becomes one space. What turns the direction of the text round it, or is
-    no character at all, is written as Python escapes it.
+    What turns the direction of the text round it, or is no character at all, is written
+    as Python escapes it.
     """
     return "".join(
-        character if character.isprintable() else ascii(character)[1:-1]
-        for character in " ".join(text.split())
+        one if one.isprintable() or one.isspace() else ascii(one)[1:-1] for one in text
+    )
+
+
+def visible(text: str) -> str:
+    """``unhidden`` in one line: white space becomes one space."""
+    return unhidden(" ".join(text.split()))
+
+
+def drawable(text: str) -> str:
+    """``visible``, where what ``UNICODE_FONT`` lacks is escaped as well."""
+    known = get_font(findfont(UNICODE_FONT)).get_charmap()
+    return "".join(
+        one if ord(one) in known else ascii(one)[1:-1] for one in visible(text)
     )
 
 

@@ -4,7 +4,7 @@ whether they may be made here."""
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ class Home(NamedTuple):
     records: Path | None  # RECORDS, the folder of its records
     versions: tuple[str, ...]  # VERSIONS, the libraries that a record notes
     keepers: tuple[str, ...]  # KEEPERS, its modules on which no result depends
+    memory: Mapping[str, float]  # MEMORY, the GiB that runs need on a processor
     command: str  # COMMAND, what makes a run, whose name stands for {}
     variable: str  # of the environment, which allows or forbids to make runs
 
@@ -32,6 +33,7 @@ def home(function: Callable[..., Any]) -> Home:
         said.get("RECORDS"),
         said.get("VERSIONS", ()),
         said.get("KEEPERS", ()),
+        said.get("MEMORY", {}),
         said.get("COMMAND", "recorded.run({!r}, ..., train=True)"),
         f"{name.upper()}_TRAIN",
     )

@@ -40,6 +40,7 @@ from safetensors import SafetensorError
 
 from recorded.checkpoint import Checkpoint, first_process, flush, naming
 from recorded.home import home, may_train
+from recorded.memory import shortage
 from recorded.process import lacks_memory, undisturbed
 from recorded.provenance import (
     Fingerprint,
@@ -260,6 +261,7 @@ def make(folder: Path, experiment: Experiment, config: Any) -> Run:
 
     Where several processes make it together (``accelerate launch``), the first records
     it and the others end here. PyTorch is left as it was (``process.undisturbed``).
+    Where less memory is free than the package says that the run needs, it is said.
 
     Raises ``RuntimeError`` where the code was edited after it was loaded, so that the
     fingerprint would not be that of what runs, and ``ValueError`` for a score that is
@@ -270,12 +272,16 @@ def make(folder: Path, experiment: Experiment, config: Any) -> Run:
         raise RuntimeError(
             f"{', '.join(edited)} changed on disk after being imported: restart Python"
         )
+    kept = home(experiment)
+    lacks = shortage(folder.name, kept.memory.get(folder.name, 0))
+    if lacks:
+        print(lacks, file=sys.stderr, flush=True)
     now = fingerprint(experiment, config)
     about: dict[str, Any] = {
         "key": now.key,
         "fingerprint": now._asdict(),
         "hardware": _hardware(),
-        "versions": _versions(home(experiment).versions),
+        "versions": _versions(kept.versions),
     }
     # What another machine or library had begun would not end as if it had gone on.
     unfinished = folder.parent / ".unfinished" / folder.name

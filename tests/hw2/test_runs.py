@@ -45,6 +45,11 @@ def changes(run: str, sources: dict[str, str]) -> list[str]:
     return differences(now, fingerprint(experiment, config, sources))
 
 
+def test_memory_is_said_of_runs_that_there_are() -> None:
+    assert hw2.MEMORY.keys() <= RUNS.keys()
+    assert all(4 <= gib <= 64 for gib in hw2.MEMORY.values())
+
+
 # Edits of the real modules: (run, module, old, new), and what they change
 
 WITHOUT_EFFECT = [

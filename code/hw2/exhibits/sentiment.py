@@ -18,18 +18,17 @@ from hw2.figures import (
     BLUE,
     GREEN,
     ORANGE,
+    UNICODE_FONT,
+    drawable,
     listed,
     literal,
     p_value,
     python,
-    signed,
     table,
     text_of,
-    visible,
 )
 from hw2.sentiment import inspection
 from hw2.sentiment.config import Config
-from hw2.sentiment.ensemble import Combination
 from hw2.sentiment.inspection import Result, agreement, epoch_seconds
 from hw2.sentiment.predict import Predictor
 from hw2.sentiment.reviews import GIVEN, HARD, OWN
@@ -197,13 +196,6 @@ def undecided(models: Sequence[Result], level: float) -> str:
     )
 
 
-def weights(found: Combination, names: Sequence[str]) -> str:
-    """The weights of combined models, relative to their sum, as a mean of the seeds."""
-    shares = (found.weights / found.weights.sum(dim=1, keepdim=True)).mean(dim=0)
-    pairs = zip(names, shares.tolist(), strict=True)
-    return listed((f"{name} {signed(share)}" for name, share in pairs), ", ")
-
-
 def curves(runs: Sequence[Run]) -> Figure:
     """Validation loss after each epoch, and thin the training loss, seed 0 of each."""
     fig, ax = plt.subplots(figsize=(6.0, 1.9))
@@ -246,14 +238,18 @@ def occlusion(effects: Mapping[str, Occlusion]) -> Figure:
     """By how much each token of a text raises the logit, a panel for each text."""
     largest = max(abs(value) for _, values in effects.values() for value in values)
     longest = max(len(tokens) for tokens, _ in effects.values())
-    fig, axes = plt.subplots(1, len(effects), figsize=(6.2, 0.75 + 0.13 * longest))
-    for ax, (text, (tokens, values)) in zip(axes, effects.items(), strict=True):
+    titles = [textwrap.fill(drawable(text), 84 // len(effects)) for text in effects]
+    lines = 1 + max(title.count("\n") for title in titles)
+    height = 0.39 + 0.12 * lines + 0.13 * longest
+    fig, axes = plt.subplots(1, len(effects), figsize=(6.2, height))
+    of_texts = {"fontfamily": UNICODE_FONT, "parse_math": False}
+    for ax, title, (tokens, values) in zip(axes, titles, effects.values(), strict=True):
         colours = [ORANGE if value < 0 else BLUE for value in values]
         ax.barh(range(len(tokens)), values, color=colours)
-        ax.set_yticks(range(len(tokens)), tokens, fontsize=7.5, parse_math=False)
+        names = [drawable(token) for token in tokens]
+        ax.set_yticks(range(len(tokens)), names, fontsize=7.5, **of_texts)
         ax.set(xlim=(-1.05 * largest, 1.05 * largest), ylim=(longest - 0.5, -0.5))
-        title = textwrap.fill(visible(text), 84 // len(effects))
-        ax.set_title(title, fontsize=8, parse_math=False)
+        ax.set_title(title, fontsize=8, linespacing=1.0, **of_texts)
         ax.locator_params(axis="x", nbins=5)
         ax.grid(visible=False, axis="y")
     fig.supxlabel("difference of the logit", fontsize=8)

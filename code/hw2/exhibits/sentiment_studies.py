@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -94,6 +94,13 @@ def on_probes(
 def largest_p(together: Combination, run: Run) -> Markdown:
     """The largest p-value, among the seeds, of combined models against a run."""
     return Markdown(p_value(together.largest_p(run)))
+
+
+def weights(found: Combination, names: Sequence[str]) -> str:
+    """The weights of combined models, relative to their sum, as a mean of the seeds."""
+    shares = (found.weights / found.weights.sum(dim=1, keepdim=True)).mean(dim=0)
+    pairs = zip(names, shares.tolist(), strict=True)
+    return listed((f"{name} {signed(share)}" for name, share in pairs), ", ")
 
 
 def negation(said: Mapping[str, npt.NDArray[np.float32]]) -> Markdown:

@@ -9,7 +9,7 @@ from IPython.display import Markdown
 from torch.nn import functional
 
 from hw2.exhibits.sentiment import READ, Occlusion
-from hw2.figures import widget
+from hw2.figures import unhidden, widget
 from hw2.sentiment import inspection
 from hw2.sentiment.padding import AMOUNTS
 from hw2.sentiment.predict import Predictor
@@ -67,14 +67,14 @@ def playable_tokens(
 def pieces(tokenizer: Any, text: str) -> list[str]:
     """A text in pieces: those in odd places are its tokens, the others stand between.
 
-    Together they are the text, as it was written.
+    Together they are the text, as it was written but for marks that are hidden.
     """
     spans = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     parts, end = [], 0
     for start, stop in spans["offset_mapping"]:
         parts += [text[end:start], text[start:stop]]
         end = stop
-    return [*parts, text[end:]]
+    return [unhidden(part) for part in [*parts, text[end:]]]
 
 
 @torch.no_grad()
