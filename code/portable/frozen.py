@@ -10,6 +10,7 @@ module can't write is left to Quarto.
 import base64
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -161,7 +162,7 @@ def _outputs(
         if "\x1b" in output.get("text", content):
             raise Unknown(f"cell {piece.name} shows colours")
         if output.output_type == "stream":
-            text, classes = fenced(output.text.rstrip("\n")), output.name
+            text, classes = _printed(output.text.rstrip("\n")), output.name
         elif of == "text/markdown":
             text, classes = content, "display .cell-output-markdown"
         elif output in images and len(images) == 1:
@@ -172,7 +173,7 @@ def _outputs(
             )
             text, classes = _image(piece, path), "display"
         elif of == "text/plain" and not images:
-            text, classes = fenced(content), "display"
+            text, classes = _printed(content), "display"
         else:
             what = ", ".join(output.get("data", {})) or output.output_type
             raise Unknown(f"cell {piece.name} shows {what}")
@@ -183,6 +184,11 @@ def _outputs(
         head = f"::: {{{own}.cell-output .cell-output-{classes}{counted}}}"
         parts.append(f"{head}\n{text}\n:::")
     return parts
+
+
+def _printed(text: str) -> str:
+    """A text in a block of code, in which Quarto would replace shortcodes, too."""
+    return fenced(re.sub(r"\{\{<(.*?)>\}\}", r"{{{<\1>}}}", text))
 
 
 def _image(piece: Piece, path: str) -> str:

@@ -188,6 +188,16 @@ def test_what_quarto_writes_in_its_own_way_is_left_to_it(
     assert "one.qmd is left to Quarto: cell" in capsys.readouterr().out
 
 
+def test_quarto_replaces_no_shortcode_in_what_a_cell_prints(root: Path) -> None:
+    """It would, and shows what stands in three braces in two."""
+    printed = "[[< var a >]] [[<b>]] >]] [[ c ]]\\n[[< d"
+    cell = f"print('{printed}'.replace('[', '{{').replace(']', '}}'))"
+    (root / "one.qmd").write_text(f"{CHAPTER}\n```{{python}}\n{cell}\n```\n")
+    html = json.loads(handed(root)["execute-results/html.json"])
+    lines = html["result"]["markdown"].splitlines()
+    assert "{{{< var a >}}} {{{<b>}}} >}} {{ c }}" in lines and "{{< d" in lines
+
+
 def test_the_name_of_what_is_drawn_is_not_handed_over(root: Path) -> None:
     cell = "```{python}\n#| label: drawn\nplt.plot([1, 2])\n```\n"
     (root / "one.qmd").write_text(f"{CHAPTER}\n{cell}")
