@@ -14,8 +14,8 @@ local function drop_html(div)
   if div.classes:includes("content-visible") and shown then return {} end
 end
 
--- No font of the PDF has emoji and other pictographs, nor the marks that join them. They are
--- written as Python escapes them, in the body, in titles and in what cells print.
+-- No font of the PDF has emoji and other pictographs (but ♪, ⚭ and ⚮), nor the marks that
+-- join them. They are written as Python escapes them, also in titles and what cells print.
 local PICTOGRAPHS = { { 0x200D, 0x200D }, { 0x2600, 0x2669 }, { 0x266B, 0x26AC },
   { 0x26AF, 0x27BF }, { 0x2B00, 0x2BFF }, { 0xFE00, 0xFE0F }, { 0x1F000, 0x1FAFF } }
 

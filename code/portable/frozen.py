@@ -187,7 +187,7 @@ def _outputs(
 
 
 def _printed(text: str) -> str:
-    """A text in a block of code, in which Quarto would replace shortcodes, too."""
+    """A text as a block of code; of shortcodes Quarto shows those in three braces."""
     return fenced(re.sub(r"\{\{<(.*?)>\}\}", r"{{{<\1>}}}", text))
 
 
