@@ -35,7 +35,7 @@ test: .venv/ready chromium
 	$(BIN)/pytest
 
 test-faults: .venv/ready chromium
-	$(BIN)/pytest -m fault --faults records/faults.json
+	$(BIN)/pytest -m fault --faults=records/faults.json
 
 submission: .venv/ready
 	@$(BIN)/python -m book.submission

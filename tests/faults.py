@@ -2,7 +2,7 @@
 
 A test that provokes a fault says so by ``pytest.mark.fault``: of which kind it is, how
 it was provoked, what comes of it, and what is kept, in sentences of Markdown.
-``pytest -m fault --faults FILE`` runs them all and writes the table that the appendix
+``pytest -m fault --faults=FILE`` runs them all and writes the table that the appendix
 of the book shows.
 """
 

@@ -1,6 +1,8 @@
 """The table of what was provoked: it says what the tests say, and all of it passed."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,16 @@ def test_the_record_is_of_the_tests_as_they_are() -> None:
     assert cases.keys() == {test.place for test in found}
     assert min(cases.values()) > 0
     assert recorded["faults"] == table(found, cases, 0)["faults"]
+
+
+def test_make_gives_pytest_options_that_it_takes() -> None:
+    """A file after a space would be taken for tests, where it is there."""
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (line,) = [line for line in text.splitlines() if "--faults" in line]
+    options = line.partition("pytest ")[2].split()
+    command = [sys.executable, "-m", "pytest", *options, "--markers"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_is_declared_is_read(tmp_path: Path) -> None:
