@@ -28,11 +28,13 @@ def find_quarto() -> str | None:
 
     Raises ``RenderError`` where it is older than the oldest one supported.
     """
-    if not shutil.which("quarto"):
+    found = shutil.which("quarto")
+    if not found:
         return None
     try:
+        # By its place: where it can't be run, another one on the PATH would be.
         done = subprocess.run(
-            ["quarto", "--version"], capture_output=True, encoding="utf-8"
+            [found, "--version"], capture_output=True, encoding="utf-8"
         )
         version = "" if done.returncode else done.stdout.strip()
     except OSError:
