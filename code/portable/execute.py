@@ -59,6 +59,14 @@ class _Client(NotebookClient):
         output: NotebookNode | None = super().process_message(msg, cell, cell_index)
         return output
 
+    async def _async_poll_kernel_alive(self) -> None:
+        """Ends without a word where the kernel was stopped by this process."""
+        try:
+            await super()._async_poll_kernel_alive()
+        except AssertionError:
+            if self.kc:
+                raise
+
 
 Values = list[str]  # of the inline expressions of a text
 Result = dict[str, Any] | Values  # of a cell: its outputs, as in a notebook

@@ -3,6 +3,7 @@
 The cells of this book write a line to a file outside of it when they run.
 """
 
+import asyncio
 import json
 import os
 import shutil
@@ -11,11 +12,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from portable import RenderError, store
 from portable.book import render
 from portable.chapter import read_chapter
+from portable.execute import _Client
 from portable.executed import executed
 
 QUARTO_YML = """\
@@ -370,3 +373,10 @@ def test_latex_is_run_for_what_it_has_not_set(
     for entry in entries(root, "kept.pdf") + entries(root, "kept.aux"):
         entry.write_bytes(entry.read_bytes()[:-1])
     assert set_anew() == (cold, first)
+
+
+def test_a_kernel_that_was_stopped_is_not_missed() -> None:
+    """What looks for it each second may do so once more than it is there."""
+    client = _Client(nbformat.v4.new_notebook())
+    client.kc = None
+    asyncio.run(client._async_poll_kernel_alive())
