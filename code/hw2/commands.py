@@ -66,6 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
         commands = {"record": record, "check": check, "reproduce": reproduce}
         return commands[given.command](names)
     except Exception as error:
+        if _was_stopped(error):
+            raise KeyboardInterrupt from None
         if lacks_memory(error):
             said = f"there is not enough memory ({line(error)}); {GOES_ON}"
         elif isinstance(error, SAID):
@@ -74,6 +76,13 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         print(f"error: {said}", file=sys.stderr)
         return 1
+
+
+def _was_stopped(error: BaseException | None) -> bool:
+    """Whether an error came while Ctrl-C was ending what was begun, as a lock."""
+    while error and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def everything() -> dict[str, tuple[Experiment, Any]]:

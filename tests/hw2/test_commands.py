@@ -207,6 +207,19 @@ def test_a_fault_of_the_code_is_shown_with_its_place(
         commands.main(["record", "a"])
 
 
+@pytest.mark.usefixtures("known")
+def test_an_error_after_ctrl_c_is_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise OSError(9, "Bad file descriptor")  # a lock that was let go of before
+
+    monkeypatch.setattr(recorded, "run", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        commands.main(["record", "a"])
+
+
 @pytest.mark.fault(
     "memory",
     provoked="A run asks for more memory than the machine gives.",
