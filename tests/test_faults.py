@@ -123,3 +123,22 @@ def test_what_did_not_pass_is_not_written(tmp_path: Path, outcome: str) -> None:
         recorder.pytest_runtest_logreport(report(outcome, "[2]"))
     recorder.pytest_terminal_summary(lines)
     assert not target.exists() and "inner/test_a.py::test_it" in lines[1]
+
+
+def test_what_did_not_change_need_not_be_run_again(tmp_path: Path) -> None:
+    target, lines, tests = tmp_path / "faults.json", Lines(), folder(tmp_path)
+    other = tests / "inner" / "test_b.py"
+    other.write_text(MARKED.format(decorator=FAULT), encoding="utf-8")
+    found = declared(tests)
+    cases = {test.place: 3 for test in found}
+    target.write_text(json.dumps(table(found, cases, 100)), encoding="utf-8")
+    other.write_text(other.read_text(encoding="utf-8").replace("True", "1"))
+    Recorder(tests, target).pytest_terminal_summary(lines)
+    assert lines[1:] == ["  inner/test_b.py::test_it"]
+    recorder = Recorder(tests, target)
+    recorder.passed["inner/test_b.py::test_it"] = 4
+    recorder.pytest_terminal_summary(lines)
+    now = json.loads(target.read_text(encoding="utf-8"))
+    counts = {"inner/test_a.py::test_it": 3, "inner/test_b.py::test_it": 4}
+    assert now["faults"] == table(declared(tests), counts, 0)["faults"]
+    assert now["seconds"] == 100
