@@ -132,30 +132,35 @@ class Recorder:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         tests = declared(self.folder)
-        kept = self._kept(tests)
+        seconds, kept = self._kept(tests)
         missing = [t.place for t in tests if t.place not in self.passed | kept]
         if self.others or missing:
             terminalreporter.write_line(f"{self.target} is left as it is, because of")
             for line in self.others or missing:
                 terminalreporter.write_line(f"  {line}")
             return
-        spent = time.perf_counter() - self.start
-        if not all(test.place in self.passed for test in tests):
-            spent += json.loads(self.target.read_text(encoding="utf-8"))["seconds"]
-        found = table(tests, kept | self.passed, spent)
+        seconds += time.perf_counter() - self.start
+        found = table(tests, self.passed | kept, seconds)
         text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
         self.target.write_text(text, encoding="utf-8")
         terminalreporter.write_line(f"{len(found['faults'])} faults: {self.target}")
 
-    def _kept(self, tests: list[Provoked]) -> dict[str, int]:
-        """The cases that are recorded of tests as they are."""
+    def _kept(self, tests: list[Provoked]) -> tuple[float, dict[str, int]]:
+        """What is recorded of tests that were not run and are as they were then.
+
+        The seconds that all took together, if there are such, and the cases of each.
+        """
         if not self.target.exists():
-            return {}
-        text = self.target.read_text(encoding="utf-8")
-        recorded = {
+            return 0, {}
+        recorded = json.loads(self.target.read_text(encoding="utf-8"))
+        known = {
             (place, test["digest"]): test["cases"]
-            for row in json.loads(text)["faults"]
+            for row in recorded["faults"]
             for place, test in row["tests"].items()
         }
-        found = {test.place: recorded.get((test.place, test.digest)) for test in tests}
-        return {place: cases for place, cases in found.items() if cases}
+        kept = {
+            test.place: known[test.place, test.digest]
+            for test in tests
+            if test.place not in self.passed and (test.place, test.digest) in known
+        }
+        return recorded["seconds"] if kept else 0, kept

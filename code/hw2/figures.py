@@ -182,9 +182,12 @@ def visible(text: str) -> str:
 
 def drawable(text: str) -> str:
     """``visible``, where what ``UNICODE_FONT`` lacks is escaped as well."""
-    known = get_font(findfont(UNICODE_FONT)).get_charmap()
+    font = get_font(findfont(UNICODE_FONT))
     return "".join(
-        one if ord(one) in known else ascii(one)[1:-1] for one in visible(text)
+        one
+        if font.get_char_index(ord(one))
+        else ascii(one)[1:-1]  # 0 where it lacks it
+        for one in visible(text)
     )
 
 
