@@ -88,7 +88,7 @@ def faults(found: dict[str, Any]) -> Markdown:
         [fault["kind"], *(fault[key] for key in SENTENCES), cases(fault)]
         for fault in found["faults"]
     ]
-    return table(header, rows, "llllr", [17, 27, 27, 20, 9])
+    return table(header, rows, "llllr", [13, 28, 28, 20, 11])
 
 
 def versions() -> Markdown:
